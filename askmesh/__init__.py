@@ -1,0 +1,1 @@
+"""askmesh: answers from your own documents, with citations you can check."""

@@ -1,0 +1,1 @@
+"""The orchestrator: a question in, a cited answer out."""

@@ -1,0 +1,1 @@
+"""The answer cache: key, guard and stores."""

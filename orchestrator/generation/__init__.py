@@ -1,0 +1,1 @@
+"""Generators: where the words of an answer come from."""

@@ -1,0 +1,1 @@
+"""The retriever: documents in, ranked passages out."""

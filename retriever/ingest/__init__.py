@@ -1,0 +1,1 @@
+"""From bytes to committed chunks: parse, chunk, commit."""

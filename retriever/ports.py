@@ -1,0 +1,136 @@
+"""Everything the retriever needs from outside. Every adapter passes the acceptance suite of its port.
+
+The engines' failures arrive here as chassis.errors (SearchUnavailable, CatalogueUnavailable, EmbedderUnavailable,
+StorageFull, Conflict, DeadlineExceeded) and nothing else. Every call takes the budget it must end in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from chassis.budget import Budget
+from embedding.ports import Embedder, FloatArray
+from retriever.types import (
+    Chunk,
+    CollectionHead,
+    DocumentRecord,
+    Filter,
+    Hit,
+    Passage,
+    Scope,
+    Snapshot,
+)
+
+__all__ = [
+    "ChunkStore",
+    "CollectionHeads",
+    "DenseLeg",
+    "DocumentRecords",
+    "Embedder",
+    "LexicalLeg",
+    "Reranker",
+]
+
+
+class DenseLeg(Protocol):
+    async def search(self, vector: FloatArray, scope: Scope, limit: int, *, budget: Budget) -> list[Hit]:
+        """The `limit` chunks in scope nearest to `vector` (float32, shape (dim,), unit norm), best first, by cosine."""
+        ...
+
+
+class LexicalLeg(Protocol):
+    async def search(self, text: str, scope: Scope, limit: int, *, budget: Budget) -> list[Hit]:
+        """The `limit` chunks in scope that match words of `text` best, by BM25, best first. `text` is never query syntax."""
+        ...
+
+
+class ChunkStore(Protocol):
+    """The write side of one store (dense or lexical). Nothing written is visible before the head's compare-and-swap."""
+
+    async def write(
+        self,
+        tenant: str,
+        uid: str,
+        documents: Sequence[tuple[DocumentRecord, Sequence[Chunk]]],
+        vectors: FloatArray | None,
+        *,
+        budget: Budget,
+    ) -> None:
+        """Store the chunks of one transaction; `vectors` has one row per chunk in order (None: lexical-only collection)."""
+        ...
+
+    async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
+        """Make everything of transaction `number` searchable and durable; returns how many chunks the store holds of it."""
+        ...
+
+    async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
+        """Delete a bounded number of chunks of these versions; returns how many remain (0 = done)."""
+        ...
+
+    async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:
+        """Delete everything of a collection uid; idempotent."""
+        ...
+
+
+class CollectionHeads(Protocol):
+    """The catalogue's heads: the single source of visibility."""
+
+    async def get(self, tenant: str, name: str, *, budget: Budget) -> CollectionHead | None:
+        """The head as of now (a realtime read); None when there is no such collection."""
+        ...
+
+    async def swap(self, head: CollectionHead, *, budget: Budget) -> CollectionHead:
+        """Store `head` if the stored revision is still head.revision (0 = must not exist); returns it with its new
+        revision. Raises Conflict when another writer was faster."""
+        ...
+
+    async def list(self, tenant: str, *, after: str, limit: int, budget: Budget) -> list[CollectionHead]:
+        """Heads by name, those greater than `after` only."""
+        ...
+
+    async def remove(self, head: CollectionHead, *, budget: Budget) -> None:
+        """Remove the head if its revision still stands, else Conflict."""
+        ...
+
+
+class DocumentRecords(Protocol):
+    """The catalogue's document versions and their texts; visible by snapshot, like chunks."""
+
+    async def put(
+        self, tenant: str, uid: str, records: Sequence[tuple[DocumentRecord, str]], *, budget: Budget
+    ) -> None:
+        """Store versions with their extracted texts."""
+        ...
+
+    async def visible(
+        self, tenant: str, snapshot: Snapshot, document_ids: Sequence[str], *, budget: Budget
+    ) -> Mapping[str, DocumentRecord]:
+        """The visible version of each of these ids, whatever its groups; ids without one are left out."""
+        ...
+
+    async def page(self, scope: Scope, *, after: str, limit: int, budget: Budget) -> tuple[list[DocumentRecord], int]:
+        """Records in scope by id, those greater than `after`, and how many are in scope in all."""
+        ...
+
+    async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
+        """The extracted text of one version. Raises DocumentNotFound."""
+        ...
+
+    async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
+        """Delete these versions' records and texts; an empty sequence deletes the whole uid."""
+        ...
+
+
+class Reranker(Protocol):
+    fingerprint: str
+
+    async def rerank(self, query: str, passages: Sequence[Passage], *, budget: Budget) -> list[Passage]:
+        """The same passages in a better order, `rerank` filled in. Raises DeadlineExceeded or BackendUnavailable."""
+        ...
+
+
+class FilterOracle(Protocol):
+    """What a filter means; retriever.filters.matches is the one implementation, every store must agree with it."""
+
+    def __call__(self, filter: Filter, record: DocumentRecord, section: str, page: int) -> bool: ...

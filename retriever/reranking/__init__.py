@@ -1,0 +1,1 @@
+"""Rerankers, run inside what is left of the timebox."""

@@ -1,0 +1,1 @@
+"""Search legs and the catalogue, one module per engine."""

@@ -1,0 +1,329 @@
+"""The retriever's nouns. No wire, no store: plain frozen values.
+
+Rule 1: no chunk is ever changed. A version of a document is written once, under a number, and only ever hidden.
+Rule 2: visibility is arithmetic on a snapshot (`Snapshot.sees`), the same in every store and re-checked after fusion.
+Rule 3: offsets count Unicode code points of the document's extracted text: text[start_char:end_char] is the chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float32]
+
+Scalar = str | float | bool | datetime
+"""A metadata value: string, number (float), bool, or an aware UTC datetime at microseconds."""
+
+Metadata = Mapping[str, Scalar]
+
+VERSION_BITS = 16  # ordinals of one transaction: 65,536 documents
+DEAD_LIMIT = 1_000  # design.md section 4: versions replaced or deleted and not yet purged
+
+
+def version_of(number: int, ordinal: int) -> int:
+    """The version of the ordinal-th document of transaction `number`: unique in its collection, ordered by number."""
+    return (number << VERSION_BITS) | ordinal
+
+
+def born_of(version: int) -> int:
+    """The transaction number a version was written under."""
+    return version >> VERSION_BITS
+
+
+class FieldType(StrEnum):
+    STRING = "string"
+    NUMBER = "number"
+    BOOL = "bool"
+    TIME = "time"
+
+
+BUILTIN_FIELDS: Mapping[str, FieldType] = {
+    "document_id": FieldType.STRING,
+    "title": FieldType.STRING,
+    "uri": FieldType.STRING,
+    "source": FieldType.STRING,
+    "content_type": FieldType.STRING,
+    "section": FieldType.STRING,  # of the chunk
+    "page": FieldType.NUMBER,  # of the chunk
+}
+CHUNK_FIELDS = frozenset({"section", "page"})
+
+
+class Operator(StrEnum):
+    EQ = "eq"
+    NE = "ne"
+    IN = "in"
+    LT = "lt"
+    LE = "le"
+    GT = "gt"
+    GE = "ge"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """field OPERATOR value; IN takes `values`, EXISTS takes none."""
+
+    field: str
+    operator: Operator
+    values: tuple[Scalar, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    parts: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    parts: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    part: Filter
+
+
+Filter = And | Or | Not | Comparison
+EVERYTHING: Filter = And()
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One searchable piece of one document version.
+
+    Attributes:
+        chunk_id: f"{version:x}.{position}" within its collection uid: N is in it, so it is never reused.
+        version: See `version_of`.
+        position: 0-based order within the document.
+        embed_text: What was embedded and indexed beside `text` (title and section prepended); may equal `text`.
+    """
+
+    chunk_id: str
+    version: int
+    position: int
+    text: str
+    embed_text: str
+    section: str
+    page: int
+    start_char: int
+    end_char: int
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """One version of a document, as the catalogue keeps it; visible by the same arithmetic as its chunks."""
+
+    document_id: str
+    version: int
+    title: str
+    uri: str
+    source: str
+    content_type: str
+    metadata: Metadata
+    groups: tuple[str, ...]
+    content_hash: str
+    chunk_count: int
+    text_chars: int
+    size_bytes: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a reader sees; the collection's head, changed only by compare-and-swap.
+
+    A version v is visible when born_of(v) <= high, born_of(v) lies in no excluded range and v is not dead.
+
+    Attributes:
+        uid: The collection's own id; never reused.
+        generation: G, +1 with every commit; (uid, generation) names exactly one visible state.
+        high: The largest number given out.
+        excluded: Open and aborted numbers as inclusive (first, last) ranges, sorted and merged.
+        dead: Versions replaced or deleted and not yet purged, at most DEAD_LIMIT.
+    """
+
+    uid: str
+    generation: int = 0
+    high: int = 0
+    excluded: tuple[tuple[int, int], ...] = ()
+    dead: frozenset[int] = frozenset()
+
+    def sees(self, version: int) -> bool:
+        born = born_of(version)
+        if born > self.high or version in self.dead:
+            return False
+        return not any(first <= born <= last for first, last in self.excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionHead:
+    """A collection's record in the catalogue: its snapshot, and what its first document fixed."""
+
+    tenant: str
+    name: str
+    snapshot: Snapshot
+    embedder_fingerprint: str  # "" = lexical only
+    fields: Mapping[str, FieldType]
+    open_numbers: Mapping[int, str]  # open transactions: number -> owner, for the aborter
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 0  # the compare-and-swap token; 0 = not stored yet
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Everything that limits what one search may see; enforced inside the store and checked again after fusion."""
+
+    tenant: str
+    snapshot: Snapshot
+    groups: tuple[str, ...]
+    filter: Filter = EVERYTHING
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One chunk a leg found, with what the fusion, the re-check and the reply need of it."""
+
+    chunk: Chunk
+    document: DocumentRecord
+    score: float  # the leg's own: cosine, or BM25 with larger = better
+
+
+@dataclass(frozen=True, slots=True)
+class LegScore:
+    rank: int  # 1-based
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    chunk: Chunk
+    document: DocumentRecord
+    score: float
+    dense: LegScore | None = None
+    lexical: LegScore | None = None
+    rerank: LegScore | None = None
+
+
+class Legs(StrEnum):
+    HYBRID = "hybrid"
+    DENSE = "dense"
+    LEXICAL = "lexical"
+
+
+class DegradedReason(StrEnum):
+    LEXICAL_UNAVAILABLE = "LEXICAL_UNAVAILABLE"
+    DENSE_UNAVAILABLE = "DENSE_UNAVAILABLE"
+    EMBEDDER_UNAVAILABLE = "EMBEDDER_UNAVAILABLE"
+    RERANK_SKIPPED = "RERANK_SKIPPED"
+    CATALOGUE_UNAVAILABLE = "CATALOGUE_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    stage: str
+    reason: DegradedReason
+    effect: str
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueryVector:
+    """A query's vector and the fingerprint of the embedder it came from."""
+
+    fingerprint: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalQuery:
+    collection: str
+    text: str
+    top_k: int = 5
+    filter: Filter = EVERYTHING
+    legs: Legs = Legs.HYBRID
+    vector: QueryVector | None = None
+    min_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    passages: tuple[Passage, ...]
+    snapshot: Snapshot
+    embedder_fingerprint: str
+    degraded: tuple[Degradation, ...]
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSource:
+    """A document as its owner sent it, validated; `data` is the file, `content_type` "" means: tell it from id and bytes."""
+
+    document_id: str
+    data: bytes
+    title: str = ""
+    uri: str = ""
+    source: str = ""
+    content_type: str = ""
+    metadata: Metadata = field(default_factory=dict)
+    groups: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class TextBlock:
+    """A structural piece of an extracted text: text[start_char:end_char] of the document.
+
+    Attributes:
+        kind: "heading", "paragraph", "list_item", "code", "table_row".
+        level: Heading depth 1..6; 0 for everything else.
+        page: 1-based page, slide or sheet; 0 when the format has none.
+    """
+
+    kind: str
+    start_char: int
+    end_char: int
+    level: int = 0
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedDocument:
+    """A document's extracted text and its structure, in document order, blocks disjoint."""
+
+    text: str
+    blocks: tuple[TextBlock, ...]
+    title: str  # "" when the file names none
+    content_type: str  # as decided
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkDraft:
+    """A chunk before it has a version: offsets into ParsedDocument.text."""
+
+    start_char: int
+    end_char: int
+    section: str
+    page: int
+    embed_text: str
+
+
+class Outcome(StrEnum):
+    STORED = "STORED"
+    UNCHANGED = "UNCHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    outcome: Outcome
+    generation: int
+    record: DocumentRecord
