@@ -25,7 +25,10 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def main() -> int:
     failed = [name for name, command in STEPS if not passes(name, command)]
-    print(f"check: {len(STEPS) - len(failed)} of {len(STEPS)} passed" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    print(
+        f"check: {len(STEPS) - len(failed)} of {len(STEPS)} passed"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
     return 1 if failed else 0
 
 

@@ -57,7 +57,9 @@ def main() -> int:
 def is_ready(group: str) -> bool:
     """Answers from stamps alone: this is the price every warm `make up` pays."""
     installed = any(is_stamped(name, locks_hash(name)) for name in ("dev", group))
-    return installed and is_stamped("package", package_hash()) and is_stamped("protos", protos_hash()) and model_is_ready()
+    return (
+        installed and is_stamped("package", package_hash()) and is_stamped("protos", protos_hash()) and model_is_ready()
+    )
 
 
 def set_up(group: str) -> None:
@@ -119,7 +121,10 @@ def copy_google_protos() -> None:
             shutil.copyfile(source / name / proto, target / proto)
 
 
-GOOGLE_PROTOS = {"api": ("annotations.proto", "http.proto"), "rpc": ("status.proto", "error_details.proto", "code.proto")}
+GOOGLE_PROTOS = {
+    "api": ("annotations.proto", "http.proto"),
+    "rpc": ("status.proto", "error_details.proto", "code.proto"),
+}
 
 
 def build_model() -> None:
