@@ -84,6 +84,6 @@ class AnswerCache(Protocol):
         """Store over whatever is under the key; bounded in size and time."""
         ...
 
-    async def evict(self, tenant: str, answer_id: str, *, budget: Budget) -> bool:
-        """Remove the entry made as this answer; False when there is none."""
+    async def evict(self, tenant: str, collection: str, answer_id: str, *, budget: Budget) -> bool:
+        """Remove the entry of this tenant and collection made as this answer; False when there is none."""
         ...

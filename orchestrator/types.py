@@ -339,6 +339,8 @@ class CacheKey:
 class CachedAnswer:
     """A complete, undegraded, grounded answer and the snapshot it was made at."""
 
+    tenant: str
+    collection: str
     answer_id: str
     question_text: str  # normalised; the guard needs the words
     snapshot: Snapshot
