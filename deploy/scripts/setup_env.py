@@ -101,7 +101,7 @@ def install_package() -> None:
 def has_uv() -> bool:
     if (VENV / "bin" / "uv").exists():
         return True
-    command = [PYTHON, "-m", "pip", "install", "-q", "--require-hashes", "-r", str(LOCKS / "installer.txt")]
+    command = [str(PYTHON), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(LOCKS / "installer.txt")]
     return subprocess.run(command, env={**os.environ, **INSTALL_ENV}, check=False).returncode == 0
 
 
@@ -111,7 +111,7 @@ def uv(*arguments: str) -> bool:
 
 
 def copy_google_protos() -> None:
-    """The annotations our contracts import. buf wants them as files of a second module: an image or a link does not do."""
+    """The annotations our contracts import, as files: buf takes neither an image nor a link for its second module."""
     [source] = VENV.glob("lib/python*/site-packages/google")
     for name in ("api", "rpc"):
         target = ROOT / "third_party" / "google" / name
@@ -194,7 +194,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Two `make` at once would install over each other. The lock is the kernel's, so a killed set-up leaves none behind."""
+    """Two `make` at once would install over each other. The lock is the kernel's: a killed set-up leaves none."""
     with (ROOT / ".setup.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,0 +1,20 @@
+"""Holds for every suite."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Shared machines stall for seconds: a property's time limit per example would fail by chance. Suites have pytest's.
+settings.register_profile("askmesh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("askmesh")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """A developer's ASKMESH_* variables must not change what a test sees."""
+    for name in [name for name in os.environ if name.startswith("ASKMESH_")]:
+        if name != "ASKMESH_RIG":
+            monkeypatch.delenv(name)
