@@ -1,0 +1,143 @@
+"""Documents as the client sends and sees them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from askmesh.answers import name_of
+from askmesh.filters import Scalar, metadata_value
+from chassis import status
+from chassis.errors import RagError
+from rag.retriever.v1 import collection_pb2
+from rag.retriever.v1 import document_pb2 as pb
+
+Document = pb.Document
+Collection = collection_pb2.Collection
+
+PART_BYTES = 512 * 1024  # the contract allows 1 MiB a part; half of it keeps more documents in flight
+WHOLE_BYTES = 512 * 1024  # up to this size a document travels in one message
+
+SUFFIXES = frozenset(
+    {".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".json"}
+)
+"""File name endings that `files_below` picks up: the formats the retriever parses."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFile:
+    """A document to store.
+
+    Attributes:
+        document_id: 1 to 512 characters; slashes are welcome.
+        data: The content: bytes, text, or a path that is read in parts when its turn comes.
+        groups: Who may read it; empty means everybody in the tenant.
+    """
+
+    document_id: str
+    data: bytes | str | Path
+    title: str = ""
+    uri: str = ""
+    source: str = ""
+    content_type: str = ""
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What became of one document: `outcome` is STORED, UNCHANGED or FAILED; `error` only with FAILED."""
+
+    index: int
+    document_id: str
+    outcome: str
+    generation: int
+    chunk_count: int
+    error: RagError | None
+
+
+def result_of(message: pb.IngestDocumentsResponse) -> IngestResult:
+    """The result in a stream message."""
+    return IngestResult(
+        index=message.index,
+        document_id=message.document_id,
+        outcome=name_of(pb.IngestOutcome, message.outcome, "INGEST_OUTCOME_"),
+        generation=message.generation,
+        chunk_count=message.chunk_count,
+        error=status.from_rpc_status(message.error) if message.HasField("error") else None,
+    )
+
+
+async def ingest_messages(
+    documents: Iterable[DocumentFile] | AsyncIterator[DocumentFile], collection: str
+) -> AsyncIterator[pb.IngestDocumentsRequest]:
+    """The request stream of documents: small ones whole, large ones in parts, files read one part at a time."""
+    if isinstance(documents, AsyncIterator):
+        async for document in documents:
+            for message in _messages_of(document, collection):
+                yield message
+        return
+    for document in documents:
+        for message in _messages_of(document, collection):
+            yield message
+
+
+def _messages_of(document: DocumentFile, collection: str) -> Iterator[pb.IngestDocumentsRequest]:
+    head = pb.DocumentInput(
+        document_id=document.document_id,
+        title=document.title,
+        uri=document.uri,
+        source=document.source,
+        content_type=document.content_type,
+        metadata={name: metadata_value(value) for name, value in document.metadata.items()},
+        groups=document.groups,
+    )
+    if isinstance(document.data, str):
+        head.text = document.data
+        if len(document.data) <= WHOLE_BYTES // 4:  # at most 4 bytes a character in UTF-8
+            yield pb.IngestDocumentsRequest(collection=collection, document=head)
+            return
+        if not head.content_type:
+            head.content_type = "text/markdown" if head.document_id.endswith(".md") else "text/plain"
+        head.ClearField("content")
+    parts = _parts(document.data)
+    first = next(parts, b"")
+    second = next(parts, None)
+    head.data = first
+    head.has_parts = second is not None
+    yield pb.IngestDocumentsRequest(collection=collection, document=head)
+    while second is not None:
+        following = next(parts, None)
+        part = pb.DocumentPart(data=second, is_last=following is None)
+        yield pb.IngestDocumentsRequest(part=part)
+        second = following
+
+
+def _parts(data: bytes | str | Path) -> Iterator[bytes]:
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            while part := file.read(PART_BYTES):
+                yield part
+        return
+    content = data.encode() if isinstance(data, str) else data
+    for start in range(0, len(content), PART_BYTES):
+        yield content[start : start + PART_BYTES]
+
+
+def files_below(root: Path) -> Iterator[DocumentFile]:
+    """Every readable document file under a folder (or the one file), sorted by path; the id is the path below the root.
+
+    Files and folders whose name begins with a dot are left out.
+    """
+    if root.is_file():
+        yield DocumentFile(document_id=root.name, data=root, source=root.parent.name, uri=root.name)
+        return
+    for path in sorted(root.rglob("*")):
+        below = path.relative_to(root)
+        if any(part.startswith(".") for part in below.parts):
+            continue
+        if path.is_file() and path.suffix.lower() in SUFFIXES:
+            yield DocumentFile(
+                document_id=below.as_posix(), data=path, source=root.name, uri=below.as_posix()
+            )

@@ -1,0 +1,202 @@
+"""The synchronous client: the asynchronous one on an event loop of its own thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from askmesh.answers import Answer, Event
+from askmesh.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, INGEST_TIMEOUT_S, AsyncClient
+from askmesh.documents import Collection, Document, DocumentFile, IngestResult
+from askmesh.filters import Condition
+from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
+from rag.retriever.v1 import retriever_pb2 as search_pb
+
+T = TypeVar("T")
+
+
+class Client:
+    """AsyncClient for code without an event loop; every call blocks. Arguments, results and errors are the same.
+
+    One client may be used from several threads.
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        collection: str = "docs",
+        token: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="askmesh-client", daemon=True
+        )
+        self._thread.start()
+
+        async def connect() -> AsyncClient:  # the channel belongs to the loop it is made on
+            return AsyncClient(target, collection=collection, token=token, timeout_s=timeout_s)
+
+        self._client = self._wait(connect())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel and end the thread; idempotent."""
+        if self._loop.is_closed():
+            return
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collection: str = "",
+        top_k: int = 0,
+        filter: Condition | None = None,
+        cache: str = "DEFAULT",
+        limits: ask_pb.GenerationLimits | None = None,
+        request_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Answer:
+        """See AsyncClient.ask."""
+        return self._wait(
+            self._client.ask(
+                question,
+                collection=collection,
+                top_k=top_k,
+                filter=filter,
+                cache=cache,
+                limits=limits,
+                request_id=request_id,
+                timeout_s=timeout_s,
+            )
+        )
+
+    def stream(
+        self,
+        question: str,
+        *,
+        collection: str = "",
+        top_k: int = 0,
+        filter: Condition | None = None,
+        cache: str = "DEFAULT",
+        limits: ask_pb.GenerationLimits | None = None,
+        request_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Iterator[Event]:
+        """See AsyncClient.stream."""
+        return self._iterate(
+            self._client.stream(
+                question,
+                collection=collection,
+                top_k=top_k,
+                filter=filter,
+                cache=cache,
+                limits=limits,
+                request_id=request_id,
+                timeout_s=timeout_s,
+            )
+        )
+
+    def search(
+        self,
+        query: str,
+        *,
+        collection: str = "",
+        top_k: int = 0,
+        filter: Condition | None = None,
+        legs: str = "HYBRID",
+        min_generation: int = 0,
+        timeout_s: float | None = None,
+    ) -> search_pb.RetrieveResponse:
+        """See AsyncClient.search."""
+        return self._wait(
+            self._client.search(
+                query,
+                collection=collection,
+                top_k=top_k,
+                filter=filter,
+                legs=legs,
+                min_generation=min_generation,
+                timeout_s=timeout_s,
+            )
+        )
+
+    def ingest(
+        self,
+        documents: Sequence[DocumentFile],
+        *,
+        collection: str = "",
+        timeout_s: float = INGEST_TIMEOUT_S,
+    ) -> Iterator[IngestResult]:
+        """See AsyncClient.ingest."""
+        return self._iterate(
+            self._client.ingest(documents, collection=collection, timeout_s=timeout_s)
+        )
+
+    def documents(
+        self, *, collection: str = "", filter: Condition | None = None
+    ) -> Iterator[Document]:
+        """See AsyncClient.documents."""
+        return self._iterate(self._client.documents(collection=collection, filter=filter))
+
+    def document(self, document_id: str, *, collection: str = "", with_text: bool = False) -> Document:
+        """See AsyncClient.document."""
+        return self._wait(
+            self._client.document(document_id, collection=collection, with_text=with_text)
+        )
+
+    def delete(self, document_id: str, *, collection: str = "") -> int:
+        """See AsyncClient.delete."""
+        return self._wait(self._client.delete(document_id, collection=collection))
+
+    def collections(self) -> Iterator[Collection]:
+        """See AsyncClient.collections."""
+        return self._iterate(self._client.collections())
+
+    def delete_collection(self, collection: str) -> None:
+        """See AsyncClient.delete_collection."""
+        self._wait(self._client.delete_collection(collection))
+
+    def evict(self, answer_id: str, *, collection: str = "") -> None:
+        """See AsyncClient.evict."""
+        self._wait(self._client.evict(answer_id, collection=collection))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:  # an interrupt here must stop the call there too
+            future.cancel()
+            raise
+
+    def _iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
+        async def step() -> tuple[bool, T | None]:
+            async for item in source:
+                return True, item
+            return False, None
+
+        try:
+            while True:
+                found, item = self._wait(step())
+                if not found:
+                    return
+                yield item  # type: ignore[misc]  # found says that there is one
+        finally:
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                self._wait(close())
