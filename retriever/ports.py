@@ -17,6 +17,7 @@ from retriever.types import (
     DocumentRecord,
     Filter,
     Hit,
+    Lease,
     Passage,
     Scope,
     Snapshot,
@@ -28,6 +29,8 @@ __all__ = [
     "DenseLeg",
     "DocumentRecords",
     "Embedder",
+    "HeadSurvey",
+    "Leases",
     "LexicalLeg",
     "Reranker",
 ]
@@ -65,7 +68,8 @@ class ChunkStore(Protocol):
         ...
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
-        """Delete a bounded number of chunks of these versions; returns how many remain (0 = done)."""
+        """Delete a bounded number of chunks of these versions; returns how many remain (0 = done). A `range` stands for
+        every version an aborted transaction may have written."""
         ...
 
     async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:
@@ -86,11 +90,31 @@ class CollectionHeads(Protocol):
         ...
 
     async def list(self, tenant: str, *, after: str, limit: int, budget: Budget) -> list[CollectionHead]:
-        """Heads by name, those greater than `after` only."""
+        """Heads by name, those greater than `after` only; without those of generation 0, which nothing was committed to."""
         ...
 
     async def remove(self, head: CollectionHead, *, budget: Budget) -> None:
         """Remove the head if its revision still stands, else Conflict."""
+        ...
+
+
+class HeadSurvey(Protocol):
+    """What the janitor needs besides: every tenant's heads, also those nothing was committed to."""
+
+    async def every(self, *, after: tuple[str, str], limit: int, budget: Budget) -> list[CollectionHead]:
+        """Heads by (tenant, name), those greater than `after` only."""
+        ...
+
+
+class Leases(Protocol):
+    """Rights that one process holds at a time."""
+
+    async def get(self, name: str, *, budget: Budget) -> Lease | None:
+        """The lease as of now (a realtime read); None when nobody ever held it."""
+        ...
+
+    async def swap(self, lease: Lease, *, budget: Budget) -> Lease:
+        """As CollectionHeads.swap. Raises Conflict when another process was faster."""
         ...
 
 
@@ -118,7 +142,8 @@ class DocumentRecords(Protocol):
         ...
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
-        """Delete these versions' records and texts; an empty sequence deletes the whole uid."""
+        """Delete these versions' records and texts (a `range`: as in ChunkStore.purge); an empty sequence deletes the
+        whole uid."""
         ...
 
 

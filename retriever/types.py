@@ -180,6 +180,23 @@ class CollectionHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """A named right held by one process at a time; whether it has expired is judged by watching `beats` stand still.
+
+    Attributes:
+        name: What it is the right to ("janitor").
+        owner: The process that holds it.
+        beats: Grows each time the holder renews it.
+        revision: The compare-and-swap token; 0 = not stored yet.
+    """
+
+    name: str
+    owner: str
+    beats: int = 0
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
     """Everything that limits what one search may see; enforced inside the store and checked again after fusion."""
 
