@@ -48,7 +48,7 @@ gen-check: setup-dev
 
 release: setup-dev ## Freeze the contracts: later changes must be compatible with this image
 	@mkdir -p protos/released
-	@$(VENV)/buf build --path protos -o protos/released/v1.binpb && ls -l protos/released/v1.binpb
+	@$(VENV)/buf build protos -o protos/released/v1.binpb && ls -l protos/released/v1.binpb
 
 format: setup-dev ## Format Python and protos, fix what can be fixed
 	@$(VENV)/ruff format -q . && $(VENV)/ruff check -q --fix . && $(VENV)/buf format -w protos
