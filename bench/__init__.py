@@ -1,0 +1,1 @@
+"""Latencies and throughput beside the floors of the machine."""
