@@ -137,6 +137,10 @@ class DocumentRecords(Protocol):
         """Records in scope by id, those greater than `after`, and how many are in scope in all."""
         ...
 
+    async def count(self, scope: Scope, *, budget: Budget) -> tuple[int, int]:
+        """How many documents are in scope, and how many chunks they have."""
+        ...
+
     async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
         """The extracted text of one version. Raises DocumentNotFound."""
         ...
