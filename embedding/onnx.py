@@ -135,7 +135,9 @@ def _load(files: ModelFiles) -> tuple[ort.InferenceSession, WordPieceTokenizer]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # lanes are the parallelism; a spinning pool per session would fight them
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # the arena keeps the largest run's memory for ever
+    # The default, against what one reads of it: a window of 256 bounds what it keeps, and without it the threads'
+    # malloc arenas grow instead (240 passages of XQuAD: 150 MiB with, 204 MiB without, at the same speed).
+    options.enable_cpu_mem_arena = True
     try:
         session = ort.InferenceSession(str(files.graph), options, providers=["CPUExecutionProvider"])
     except ENGINE_ERRORS as exc:
