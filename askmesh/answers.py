@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
-
+from google.protobuf.descriptor import EnumDescriptor
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
 
 Citation = pb.Citation
@@ -67,7 +66,10 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The last event. `grounding` is SUPPORTED, PARTIAL or NOT_FOUND; `finish_reason` STOP, LENGTH, DEADLINE, ERROR or NOT_FOUND."""
+    """The last event.
+
+    `grounding` is SUPPORTED, PARTIAL or NOT_FOUND; `finish_reason` STOP, LENGTH, DEADLINE, ERROR or NOT_FOUND.
+    """
 
     finish_reason: str
     grounding: str
@@ -138,7 +140,7 @@ def _started(message: pb.AnswerStarted) -> Started:
         request_id=message.request_id,
         trace_id=message.trace_id,
         model=message.model,
-        cache=name_of(pb.CacheStatus, message.cache.status, "CACHE_STATUS_"),
+        cache=name_of(pb.CacheStatus.DESCRIPTOR, message.cache.status, "CACHE_STATUS_"),
         similarity=message.cache.similarity,
         origin_answer_id=message.cache.origin_answer_id,
         age_s=message.cache.age_seconds,
@@ -157,8 +159,8 @@ def _retrieved(message: pb.RetrievalCompleted) -> Retrieved:
 
 def _completed(message: pb.AnswerCompleted) -> Completed:
     return Completed(
-        finish_reason=name_of(pb.FinishReason, message.finish_reason, "FINISH_REASON_"),
-        grounding=name_of(pb.Grounding, message.grounding, "GROUNDING_"),
+        finish_reason=name_of(pb.FinishReason.DESCRIPTOR, message.finish_reason, "FINISH_REASON_"),
+        grounding=name_of(pb.Grounding.DESCRIPTOR, message.grounding, "GROUNDING_"),
         cited_markers=tuple(message.cited_markers),
         degraded=_degraded(message.degraded),
         is_partial=message.is_partial,
@@ -172,7 +174,7 @@ def _degraded(messages: Iterable[pb.Degradation]) -> tuple[Degraded, ...]:
     return tuple(
         Degraded(
             stage=message.stage,
-            reason=name_of(pb.DegradedReason, message.reason, "DEGRADED_REASON_"),
+            reason=name_of(pb.DegradedReason.DESCRIPTOR, message.reason, "DEGRADED_REASON_"),
             effect=message.effect,
             milliseconds=message.milliseconds,
         )
@@ -180,7 +182,7 @@ def _degraded(messages: Iterable[pb.Degradation]) -> tuple[Degraded, ...]:
     )
 
 
-def name_of(enum: EnumTypeWrapper[int], value: int, prefix: str) -> str:
+def name_of(enum: EnumDescriptor, value: int, prefix: str) -> str:
     """A value's name without its prefix; "UNKNOWN_7" for one that a newer server sends."""
-    known = enum.DESCRIPTOR.values_by_number.get(value)
+    known = enum.values_by_number.get(value)
     return known.name.removeprefix(prefix) if known else f"UNKNOWN_{value}"

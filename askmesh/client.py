@@ -6,19 +6,13 @@ that is worth another try carries `retry_after_s`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import grpc
-
-from askmesh.answers import Answer, Event, answer_of, event_of
-from askmesh.documents import Collection, Document, DocumentFile, IngestResult, ingest_messages, result_of
-from askmesh.filters import Condition
-from chassis import status
 from chassis.channel import open_channel
-from chassis.errors import BackendUnavailable
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as ask_rpc
 from rag.retriever.v1 import collection_pb2, collection_pb2_grpc
@@ -26,6 +20,12 @@ from rag.retriever.v1 import document_pb2 as doc_pb
 from rag.retriever.v1 import document_pb2_grpc as doc_rpc
 from rag.retriever.v1 import retriever_pb2 as search_pb
 from rag.retriever.v1 import retriever_pb2_grpc as search_rpc
+
+from askmesh.answers import Answer, Event, answer_of, event_of
+from askmesh.documents import Collection, Document, DocumentFile, IngestResult, ingest_messages, result_of
+from askmesh.filters import Condition
+from chassis import status
+from chassis.errors import BackendUnavailable
 
 DEFAULT_TARGET = "127.0.0.1:50051"  # where `askmesh up` serves gRPC
 DEFAULT_TIMEOUT_S = 30.0  # the server's own default for an ask
@@ -99,11 +99,17 @@ class AsyncClient:
             request_id: The caller's own id; empty: the server makes one.
             timeout_s: Deadline in seconds; None: the client's own.
         """
-        request = self._ask_request(question, collection, top_k, filter, cache, limits, request_id)
+        request = self._ask_request(
+            question,
+            collection=collection,
+            top_k=top_k,
+            filter=filter,
+            cache=cache,
+            limits=limits,
+            request_id=request_id,
+        )
         with _typed_errors():
-            reply = await self._asks.Ask(
-                request, timeout=timeout_s or self._timeout_s, metadata=self._metadata
-            )
+            reply = await self._asks.Ask(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
         return answer_of(reply)
 
     async def stream(
@@ -119,10 +125,16 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> AsyncIterator[Event]:
         """Ask and read the answer as it is made; arguments as for `ask`. Closing the iterator stops the generation."""
-        request = self._ask_request(question, collection, top_k, filter, cache, limits, request_id)
-        call = self._asks.StreamAsk(
-            request, timeout=timeout_s or self._timeout_s, metadata=self._metadata
+        request = self._ask_request(
+            question,
+            collection=collection,
+            top_k=top_k,
+            filter=filter,
+            cache=cache,
+            limits=limits,
+            request_id=request_id,
         )
+        call = self._asks.StreamAsk(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
         try:
             with _typed_errors():
                 async for message in call:
@@ -153,9 +165,7 @@ class AsyncClient:
             min_generation=min_generation,
         )
         with _typed_errors():
-            return await self._passages.Retrieve(
-                request, timeout=timeout_s or self._timeout_s, metadata=self._metadata
-            )
+            return await self._passages.Retrieve(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
 
     async def ingest(
         self,
@@ -185,9 +195,7 @@ class AsyncClient:
         )
         while True:
             with _typed_errors():
-                page = await self._documents.ListDocuments(
-                    request, timeout=self._timeout_s, metadata=self._metadata
-                )
+                page = await self._documents.ListDocuments(request, timeout=self._timeout_s, metadata=self._metadata)
             for document in page.documents:
                 yield document
             if not page.next_page_token:
@@ -202,19 +210,13 @@ class AsyncClient:
             view=doc_pb.DOCUMENT_VIEW_FULL if with_text else doc_pb.DOCUMENT_VIEW_BASIC,
         )
         with _typed_errors():
-            return await self._documents.GetDocument(
-                request, timeout=self._timeout_s, metadata=self._metadata
-            )
+            return await self._documents.GetDocument(request, timeout=self._timeout_s, metadata=self._metadata)
 
     async def delete(self, document_id: str, *, collection: str = "") -> int:
         """Delete a document; returns the generation from which it is invisible."""
-        request = doc_pb.DeleteDocumentRequest(
-            collection=collection or self._collection, document_id=document_id
-        )
+        request = doc_pb.DeleteDocumentRequest(collection=collection or self._collection, document_id=document_id)
         with _typed_errors():
-            reply = await self._documents.DeleteDocument(
-                request, timeout=self._timeout_s, metadata=self._metadata
-            )
+            reply = await self._documents.DeleteDocument(request, timeout=self._timeout_s, metadata=self._metadata)
         return reply.generation
 
     async def collections(self) -> AsyncIterator[Collection]:
@@ -235,21 +237,18 @@ class AsyncClient:
         """Remove a collection with all its documents; needs the role "admin"."""
         request = collection_pb2.DeleteCollectionRequest(collection=collection)
         with _typed_errors():
-            await self._collections.DeleteCollection(
-                request, timeout=self._timeout_s, metadata=self._metadata
-            )
+            await self._collections.DeleteCollection(request, timeout=self._timeout_s, metadata=self._metadata)
 
     async def evict(self, answer_id: str, *, collection: str = "") -> None:
         """Remove a cached answer, so that the next ask is answered afresh."""
-        request = ask_pb.EvictAnswerRequest(
-            collection=collection or self._collection, answer_id=answer_id
-        )
+        request = ask_pb.EvictAnswerRequest(collection=collection or self._collection, answer_id=answer_id)
         with _typed_errors():
             await self._asks.EvictAnswer(request, timeout=self._timeout_s, metadata=self._metadata)
 
     def _ask_request(
         self,
         question: str,
+        *,
         collection: str,
         top_k: int,
         filter: Condition | None,
@@ -274,5 +273,3 @@ def _typed_errors() -> Iterator[None]:
         yield
     except grpc.RpcError as error:
         raise status.from_rpc_error(error, BackendUnavailable) from None  # the cause holds addresses
-
-

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rag.retriever.v1 import collection_pb2
+from rag.retriever.v1 import document_pb2 as pb
+
 from askmesh.answers import name_of
 from askmesh.filters import Scalar, metadata_value
 from chassis import status
 from chassis.errors import RagError
-from rag.retriever.v1 import collection_pb2
-from rag.retriever.v1 import document_pb2 as pb
 
 Document = pb.Document
 Collection = collection_pb2.Collection
@@ -19,9 +20,7 @@ Collection = collection_pb2.Collection
 PART_BYTES = 512 * 1024  # the contract allows 1 MiB a part; half of it keeps more documents in flight
 WHOLE_BYTES = 512 * 1024  # up to this size a document travels in one message
 
-SUFFIXES = frozenset(
-    {".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".json"}
-)
+SUFFIXES = frozenset({".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".json"})
 """File name endings that `files_below` picks up: the formats the retriever parses."""
 
 
@@ -62,7 +61,7 @@ def result_of(message: pb.IngestDocumentsResponse) -> IngestResult:
     return IngestResult(
         index=message.index,
         document_id=message.document_id,
-        outcome=name_of(pb.IngestOutcome, message.outcome, "INGEST_OUTCOME_"),
+        outcome=name_of(pb.IngestOutcome.DESCRIPTOR, message.outcome, "INGEST_OUTCOME_"),
         generation=message.generation,
         chunk_count=message.chunk_count,
         error=status.from_rpc_status(message.error) if message.HasField("error") else None,
@@ -138,6 +137,4 @@ def files_below(root: Path) -> Iterator[DocumentFile]:
         if any(part.startswith(".") for part in below.parts):
             continue
         if path.is_file() and path.suffix.lower() in SUFFIXES:
-            yield DocumentFile(
-                document_id=below.as_posix(), data=path, source=root.name, uri=below.as_posix()
-            )
+            yield DocumentFile(document_id=below.as_posix(), data=path, source=root.name, uri=below.as_posix())

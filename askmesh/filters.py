@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chassis.errors import FilterInvalid
 from rag.orchestrator.v1 import filter_pb2 as pb
 from rag.retriever.v1 import filter_pb2 as retriever_pb
+
+from chassis.errors import FilterInvalid
 
 Scalar = str | int | float | bool | datetime
 """A value to compare with. A datetime without a zone is taken as UTC."""
@@ -23,13 +24,15 @@ class Condition:
     tree: pb.Filter
 
     def __and__(self, other: Condition) -> Condition:
-        return Condition(pb.Filter(**{"and": pb.FilterList(filters=[self.tree, other.tree])}))
+        return _joined("and", [self.tree, other.tree])
 
     def __or__(self, other: Condition) -> Condition:
-        return Condition(pb.Filter(**{"or": pb.FilterList(filters=[self.tree, other.tree])}))
+        return _joined("or", [self.tree, other.tree])
 
     def __invert__(self) -> Condition:
-        return Condition(pb.Filter(**{"not": self.tree}))
+        tree = pb.Filter()
+        getattr(tree, "not").CopyFrom(self.tree)  # a keyword of Python, so it has no attribute syntax
+        return Condition(tree)
 
     def for_retriever(self) -> retriever_pb.Filter:
         """The same tree in the retriever's own package: the two are equal on the wire."""
@@ -72,13 +75,17 @@ class where:  # noqa: N801 - reads as a word of the expression, like the builtin
 
     def exists(self) -> Condition:
         """The field has a value."""
-        return Condition(
-            pb.Filter(comparison=pb.Comparison(field=self.field, operator=pb.OPERATOR_EXISTS))
-        )
+        return Condition(pb.Filter(comparison=pb.Comparison(field=self.field, operator=pb.OPERATOR_EXISTS)))
 
     def _compare(self, operator: pb.Operator.ValueType, value: object) -> Condition:
         comparison = pb.Comparison(field=self.field, operator=operator, value=_value(value))
         return Condition(pb.Filter(comparison=comparison))
+
+
+def _joined(node: str, parts: list[pb.Filter]) -> Condition:
+    tree = pb.Filter()
+    getattr(tree, node).filters.extend(parts)
+    return Condition(tree)
 
 
 def _value(value: object) -> pb.Value:
@@ -91,9 +98,7 @@ def _value(value: object) -> pb.Value:
             return pb.Value(string_value=value)
         case datetime():
             moment = pb.Value()
-            moment.time_value.FromDatetime(
-                value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-            )
+            moment.time_value.FromDatetime(value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC))
             return moment
     raise FilterInvalid.field("value", "compare with a str, a number, a bool or a datetime")
 
@@ -104,10 +109,10 @@ def metadata_value(value: Scalar) -> retriever_pb.Value:
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition as the command line has it: "year>=2024", "source=handbook", "draft!=true", "lang in en,de", "year exists".
+    """A condition as the command line has it: "year>=2024", "source=handbook", "lang in en,de", "year exists".
 
-    A value reads as a bool (true, false), a number, an ISO 8601 moment or date with a "-" in it, else as a string; quotes
-    make it a string.
+    A value reads as a bool (true, false), a number, an ISO 8601 moment or date with a "-" in it, else as a
+    string; quotes make it a string.
 
     Raises:
         FilterInvalid: there is no operator, or no field.
@@ -116,11 +121,11 @@ def parse_condition(text: str) -> Condition:
     if rest.strip() == "exists":
         return where(field).exists()
     if rest.strip().startswith("in "):
-        return where(field).is_in(*(_literal(part) for part in rest.strip()[3:].split(",")))
+        return where(field).is_in(*(parse_value(part) for part in rest.strip()[3:].split(",")))
     for symbol, method in _SYMBOLS:
         name, found, value = text.partition(symbol)
         if found and name.strip():
-            condition = getattr(where(name.strip()), method)(_literal(value))
+            condition = getattr(where(name.strip()), method)(parse_value(value))
             assert isinstance(condition, Condition)
             return condition
     raise FilterInvalid.field(
@@ -138,7 +143,8 @@ _SYMBOLS = (  # longest first, so that "<=" is not read as "<"
 )
 
 
-def _literal(text: str) -> Scalar:
+def parse_value(text: str) -> Scalar:
+    """A value as the command line has it; see `parse_condition`."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         return text[1:-1]

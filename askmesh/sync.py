@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
+from rag.retriever.v1 import retriever_pb2 as search_pb
+
 from askmesh.answers import Answer, Event
 from askmesh.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, INGEST_TIMEOUT_S, AsyncClient
 from askmesh.documents import Collection, Document, DocumentFile, IngestResult
 from askmesh.filters import Condition
-from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
-from rag.retriever.v1 import retriever_pb2 as search_pb
 
 T = TypeVar("T")
 
@@ -33,9 +34,7 @@ class Client:
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="askmesh-client", daemon=True
-        )
+        self._thread = threading.Thread(target=self._loop.run_forever, name="askmesh-client", daemon=True)
         self._thread.start()
 
         async def connect() -> AsyncClient:  # the channel belongs to the loop it is made on
@@ -144,21 +143,15 @@ class Client:
         timeout_s: float = INGEST_TIMEOUT_S,
     ) -> Iterator[IngestResult]:
         """See AsyncClient.ingest."""
-        return self._iterate(
-            self._client.ingest(documents, collection=collection, timeout_s=timeout_s)
-        )
+        return self._iterate(self._client.ingest(documents, collection=collection, timeout_s=timeout_s))
 
-    def documents(
-        self, *, collection: str = "", filter: Condition | None = None
-    ) -> Iterator[Document]:
+    def documents(self, *, collection: str = "", filter: Condition | None = None) -> Iterator[Document]:
         """See AsyncClient.documents."""
         return self._iterate(self._client.documents(collection=collection, filter=filter))
 
     def document(self, document_id: str, *, collection: str = "", with_text: bool = False) -> Document:
         """See AsyncClient.document."""
-        return self._wait(
-            self._client.document(document_id, collection=collection, with_text=with_text)
-        )
+        return self._wait(self._client.document(document_id, collection=collection, with_text=with_text))
 
     def delete(self, document_id: str, *, collection: str = "") -> int:
         """See AsyncClient.delete."""

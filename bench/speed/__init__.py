@@ -1,0 +1,1 @@
+"""Speed: what an ask costs, beside the floors of the same run on the same machine."""
