@@ -1,0 +1,172 @@
+"""The catalogue's heads and leases on SQLite: compare-and-swap is an UPDATE that names the revision it expects."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any, Final
+
+from chassis.budget import Budget
+from chassis.errors import CatalogueUnavailable, Conflict
+from retriever.search.embedded.database import Database
+from retriever.search.embedded.schema import next_revision
+from retriever.search.embedded.sql_filter import from_micros, to_micros
+from retriever.types import CollectionHead, FieldType, Lease, Snapshot
+
+PLACE: Final = "catalogue"
+_DECODED: Final = 1_024  # heads kept decoded: a full one (1,000 dead versions) takes 0.2 ms to read
+_COLUMNS: Final = "tenant, name, revision, generation, uid, body"
+
+Heads = list[CollectionHead]  # named here: inside the class `list` is the port's method
+
+
+class SqliteHeads:
+    """CollectionHeads and HeadSurvey."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._decoded: OrderedDict[int, CollectionHead] = OrderedDict()  # by revision: none is ever used twice
+        self._lock = threading.Lock()
+
+    async def get(self, tenant: str, name: str, *, budget: Budget) -> CollectionHead | None:
+        """See retriever.ports.CollectionHeads."""
+
+        def work(connection: sqlite3.Connection) -> CollectionHead | None:
+            sql = f"SELECT {_COLUMNS} FROM heads WHERE tenant = ? AND name = ?"  # noqa: S608  # constants
+            row = connection.execute(sql, (tenant, name)).fetchone()
+            return None if row is None else self._read(row)
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def swap(self, head: CollectionHead, *, budget: Budget) -> CollectionHead:
+        """See retriever.ports.CollectionHeads. Durable before it returns."""
+
+        def work(connection: sqlite3.Connection) -> CollectionHead:
+            _require_revision(connection, head)
+            stored = replace(head, revision=next_revision(connection))
+            connection.execute(
+                "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?)",
+                (head.tenant, head.name, stored.revision, head.snapshot.generation, head.snapshot.uid, _body(head)),
+            )
+            return stored
+
+        return await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, durable=True)
+
+    async def list(self, tenant: str, *, after: str, limit: int, budget: Budget) -> Heads:
+        """See retriever.ports.CollectionHeads."""
+
+        def work(connection: sqlite3.Connection) -> Heads:
+            sql = (
+                f"SELECT {_COLUMNS} FROM heads WHERE tenant = ? AND name > ? AND generation > 0 "  # noqa: S608
+                "ORDER BY name LIMIT ?"
+            )
+            return [self._read(row) for row in connection.execute(sql, (tenant, after, limit))]
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def every(self, *, after: tuple[str, str], limit: int, budget: Budget) -> Heads:
+        """See retriever.ports.HeadSurvey."""
+
+        def work(connection: sqlite3.Connection) -> Heads:
+            sql = f"SELECT {_COLUMNS} FROM heads WHERE (tenant, name) > (?, ?) ORDER BY tenant, name LIMIT ?"  # noqa: S608
+            return [self._read(row) for row in connection.execute(sql, (*after, limit))]
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def remove(self, head: CollectionHead, *, budget: Budget) -> None:
+        """See retriever.ports.CollectionHeads. Durable before it returns."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            _require_revision(connection, head)
+            connection.execute("DELETE FROM heads WHERE tenant = ? AND name = ?", (head.tenant, head.name))
+
+        await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, durable=True)
+
+    def _read(self, row: tuple[Any, ...]) -> CollectionHead:
+        revision: int = row[2]
+        with self._lock:
+            head = self._decoded.get(revision)
+            if head is None:
+                head = self._decoded[revision] = _head(row)
+            self._decoded.move_to_end(revision)
+            if len(self._decoded) > _DECODED:
+                self._decoded.popitem(last=False)
+            return head
+
+
+class SqliteLeases:
+    """Leases. Only ever one process has the file open; the janitor's protocol is the same everywhere."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, name: str, *, budget: Budget) -> Lease | None:
+        """See retriever.ports.Leases."""
+
+        def work(connection: sqlite3.Connection) -> Lease | None:
+            sql = "SELECT name, owner, beats, revision FROM leases WHERE name = ?"
+            row = connection.execute(sql, (name,)).fetchone()
+            return None if row is None else Lease(*row)
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def swap(self, lease: Lease, *, budget: Budget) -> Lease:
+        """See retriever.ports.Leases."""
+
+        def work(connection: sqlite3.Connection) -> Lease:
+            row = connection.execute("SELECT revision FROM leases WHERE name = ?", (lease.name,)).fetchone()
+            if lease.revision != (row[0] if row else 0):
+                raise Conflict(f"{PLACE}: another process holds the lease")
+            stored = replace(lease, revision=next_revision(connection))
+            values = (stored.name, stored.owner, stored.beats, stored.revision)
+            connection.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", values)
+            return stored
+
+        return await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+
+def _require_revision(connection: sqlite3.Connection, head: CollectionHead) -> None:
+    sql = "SELECT revision FROM heads WHERE tenant = ? AND name = ?"
+    row = connection.execute(sql, (head.tenant, head.name)).fetchone()
+    if head.revision != (row[0] if row else 0):
+        raise Conflict(f"{PLACE}: another writer was faster; try again")
+
+
+def _body(head: CollectionHead) -> str:
+    return json.dumps(
+        {
+            "high": head.snapshot.high,
+            "excluded": head.snapshot.excluded,
+            "dead": sorted(head.snapshot.dead),
+            "embedder": head.embedder_fingerprint,
+            "fields": {name: kind.value for name, kind in head.fields.items()},
+            "open": {str(number): owner for number, owner in head.open_numbers.items()},
+            "created_at": to_micros(head.created_at),
+            "updated_at": to_micros(head.updated_at),
+        }
+    )
+
+
+def _head(row: tuple[Any, ...]) -> CollectionHead:
+    tenant, name, revision, generation, uid, text = row
+    body = json.loads(text)
+    return CollectionHead(
+        tenant=tenant,
+        name=name,
+        snapshot=Snapshot(
+            uid=uid,
+            generation=generation,
+            high=body["high"],
+            excluded=tuple((first, last) for first, last in body["excluded"]),
+            dead=frozenset(body["dead"]),
+        ),
+        embedder_fingerprint=body["embedder"],
+        fields={name: FieldType(kind) for name, kind in body["fields"].items()},
+        open_numbers={int(number): owner for number, owner in body["open"].items()},
+        created_at=from_micros(body["created_at"]),
+        updated_at=from_micros(body["updated_at"]),
+        revision=revision,
+    )

@@ -1,0 +1,98 @@
+"""The catalogue's document versions and their texts on SQLite."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from chassis.budget import Budget
+from chassis.errors import CatalogueUnavailable, DocumentNotFound
+from retriever.search.embedded.database import Database
+from retriever.search.embedded.rows import RECORD_COLUMNS, read_record, remove_records, write_record
+from retriever.search.embedded.schema import Clause, collection_id, make_collection_id, readable_by, seen_by
+from retriever.search.embedded.sql_filter import compile_filter
+from retriever.types import DocumentRecord, Scope, Snapshot
+
+PLACE: Final = "catalogue"
+
+
+class SqliteRecords:
+    """DocumentRecords."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(
+        self, tenant: str, uid: str, records: Sequence[tuple[DocumentRecord, str]], *, budget: Budget
+    ) -> None:
+        """See retriever.ports.DocumentRecords."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            collection = make_collection_id(connection, tenant, uid)
+            for record, text in records:
+                write_record(connection, collection, record)
+                values = (collection, record.version, text)
+                connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?, ?)", values)
+
+        await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def visible(
+        self, tenant: str, snapshot: Snapshot, document_ids: Sequence[str], *, budget: Budget
+    ) -> Mapping[str, DocumentRecord]:
+        """See retriever.ports.DocumentRecords."""
+
+        def work(connection: sqlite3.Connection) -> dict[str, DocumentRecord]:
+            collection = collection_id(connection, tenant, snapshot.uid)
+            seen = seen_by(snapshot, "v.version")
+            sql = (
+                f"SELECT {RECORD_COLUMNS} FROM versions v WHERE v.collection = ? "  # noqa: S608  # constants
+                f"AND v.document_id IN (SELECT value FROM json_each(?)) AND {seen.sql} ORDER BY v.version"
+            )
+            rows = connection.execute(sql, (collection, json.dumps(list(document_ids)), *seen.params))
+            return {record.document_id: record for record in map(read_record, rows)}
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def page(self, scope: Scope, *, after: str, limit: int, budget: Budget) -> tuple[list[DocumentRecord], int]:
+        """See retriever.ports.DocumentRecords."""
+        where = _in_scope(scope)
+
+        def work(connection: sqlite3.Connection) -> tuple[list[DocumentRecord], int]:
+            collection = collection_id(connection, scope.tenant, scope.snapshot.uid)
+            inside = f"FROM versions v WHERE v.collection = ? AND {where.sql}"
+            total = connection.execute(f"SELECT count(*) {inside}", (collection, *where.params)).fetchone()[0]
+            sql = f"SELECT {RECORD_COLUMNS} {inside} AND v.document_id > ? ORDER BY v.document_id LIMIT ?"
+            rows = connection.execute(sql, (collection, *where.params, after, limit))
+            return [read_record(row) for row in rows], total
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
+        """See retriever.ports.DocumentRecords."""
+
+        def work(connection: sqlite3.Connection) -> str:
+            collection = collection_id(connection, tenant, uid)
+            sql = "SELECT text FROM texts WHERE collection = ? AND version = ?"
+            row = connection.execute(sql, (collection, version)).fetchone()
+            if row is None:
+                raise DocumentNotFound("there is no such document")
+            return str(row[0])
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
+        """See retriever.ports.DocumentRecords."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            collection = collection_id(connection, tenant, uid)
+            if collection is not None:
+                remove_records(connection, collection, versions or None)
+
+        await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+
+def _in_scope(scope: Scope) -> Clause:
+    clauses = (seen_by(scope.snapshot, "v.version"), readable_by(scope.groups), compile_filter(scope.filter))
+    return Clause(" AND ".join(c.sql for c in clauses), tuple(value for c in clauses for value in c.params))
