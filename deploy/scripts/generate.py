@@ -43,6 +43,9 @@ def generate(target: Path) -> None:
     outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
     # quiet: a line per file otherwise.
     outputs += [f"--{kind}_out=quiet:{target}" for kind in ("mypy", "mypy_grpc")]
+    # The contracts with their comments: the gateway's OpenAPI document quotes them.
+    (target / "rag").mkdir(exist_ok=True)
+    outputs += [f"--descriptor_set_out={target / 'rag' / 'descriptors.binpb'}", "--include_source_info"]
     includes = [f"-I{PROTOS}", f"-I{ROOT / 'third_party'}", f"-I{Path(protoc.__file__).parent / '_proto'}"]
     if protoc.main(["protoc", *includes, *outputs, *files]) != 0:
         sys.exit(1)
@@ -58,7 +61,7 @@ def differences(fresh: Path, committed: Path) -> list[str]:
 
 
 def is_generated(file: Path) -> bool:
-    return file.suffix in {".py", ".pyi", ".typed"}
+    return file.suffix in {".py", ".pyi", ".typed", ".binpb"}
 
 
 def is_same(one: Path, other: Path) -> bool:
