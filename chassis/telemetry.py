@@ -1,6 +1,6 @@
 """Metrics and traces: what a process carries its numbers and spans in. Names belong to the services' metrics.py.
 
-Rule 1: a metric is declared once, as a `Metric`, with a closed set of labels; a second, different declaration is refused.
+Rule 1: a metric is declared once, as a `Metric`, with a closed set of labels; another one of its name is refused.
 Rule 2: spans hold names and numbers. Exceptions are never recorded on them: their text may quote a question.
 Rule 3: without an exporter nothing is recorded, but ids are still made and relayed, so that a trace passes through.
 """
@@ -22,8 +22,15 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
 
 from chassis.errors import PortInUse
 
@@ -169,7 +176,7 @@ class Telemetry:
             yield opened
 
     def exposition(self) -> tuple[bytes, str]:
-        """The body and content type of /metrics (OpenMetrics)."""
+        """The body and content type of /metrics, in Prometheus's text format."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _find(self, metric: Metric | str) -> Counter | Gauge | Histogram:
