@@ -1,0 +1,125 @@
+"""The Python clients and the command line against a real installation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from askmesh.answers import Completed, Delta, Started
+from askmesh.client import AsyncClient
+from askmesh.documents import DocumentFile
+from askmesh.filters import where
+from askmesh.sync import Client
+from chassis import errors
+
+
+def cli(installation, *arguments, given=None):
+    return subprocess.run(
+        [sys.executable, "-m", "askmesh", *arguments, "--target", installation.grpc],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_the_asynchronous_client_asks_streams_and_searches(installation):
+    async with AsyncClient(installation.grpc) as client:
+        answer = await client.ask("What does the chassis hold?")
+        events = [event async for event in client.stream("What does the chassis hold?", cache="bypass")]
+        found = await client.search("chassis", top_k=2)
+    assert answer.citations
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Completed)
+    assert "".join(event.text for event in events if isinstance(event, Delta)) == answer.text
+    assert len(found.passages) == 2
+
+
+async def test_documents_go_in_are_filtered_and_go_out(installation):
+    files = [
+        DocumentFile("old.md", "# Leave\n\nEmployees get 25 days of leave.", metadata={"year": 2023}),
+        DocumentFile("new.md", "# Leave\n\nEmployees get 30 days of leave.", metadata={"year": 2024}),
+        DocumentFile("large.txt", "A long line of text about nothing much. " * 40_000, metadata={"year": 2020}),
+    ]
+    async with AsyncClient(installation.grpc, collection="clients", timeout_s=60) as client:
+        results = [result async for result in client.ingest(files[:2])]
+        answer = await client.ask("How many days of leave do employees get?", filter=where("year") >= 2024)
+        await client.delete("new.md")
+        left = [document.document_id async for document in client.documents()]
+        with pytest.raises(errors.DocumentNotFound):
+            await client.document("new.md")
+    assert [result.outcome for result in results] == ["STORED", "STORED"]
+    assert "30 days" in answer.text
+    assert left == ["old.md"]
+
+
+async def test_one_exception_class_per_reason(installation):
+    async with AsyncClient(installation.grpc) as client:
+        with pytest.raises(errors.CollectionNotFound):
+            await client.ask("why?", collection="nowhere")
+        with pytest.raises(errors.InvalidRequest) as invalid:
+            await client.ask("", top_k=101)
+        with pytest.raises(errors.FilterInvalid):
+            await client.ask("why?", filter=where("nope") == 1)
+    assert {violation.field for violation in invalid.value.violations} == {"question", "top_k"}
+
+
+def test_the_synchronous_client_does_the_same(installation):
+    with Client(installation.grpc) as client:
+        answer = client.ask("What is group commit?")
+        events = list(client.stream("What is group commit?"))
+        names = [document.document_id for document in client.documents()]
+    assert answer.citations
+    assert isinstance(events[-1], Completed)
+    assert "consistency.md" in names
+
+
+def test_the_command_line_asks_and_prints_json(installation):
+    text = cli(installation, "ask", "What is the timebox of retrieval?")
+    machine = cli(installation, "ask", "What is the timebox of retrieval?", "-o", "json")
+    assert text.returncode == 0, text.stderr
+    assert "250 ms" in text.stdout
+    assert json.loads(machine.stdout)["citations"]
+
+
+def test_the_command_line_ingests_a_folder_and_reports_each_failure(installation, tmp_path):
+    (tmp_path / "good.md").write_text("# Tea\n\nTea is brewed at 90 degrees.")
+    (tmp_path / "bad.pdf").write_text("this is no pdf")
+    ended = cli(installation, "ingest", str(tmp_path), "-c", "cli")
+    listed = cli(installation, "documents", "list", "-c", "cli", "-o", "json")
+    assert ended.returncode == 8
+    assert "bad.pdf" in ended.stderr
+    assert "DOCUMENT_UNREADABLE" in ended.stderr
+    assert [item["documentId"] for item in json.loads(listed.stdout)] == ["good.md"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("ask", ""), 3, "FIELD_INVALID"),
+        (("ask", "why?", "-c", "nowhere"), 4, "COLLECTION_NOT_FOUND"),
+        (("ask", "why?", "-f", "nope=1"), 3, "FILTER_INVALID"),
+        (("documents", "show", "nothing.md"), 4, "DOCUMENT_NOT_FOUND"),
+    ],
+)
+def test_exit_codes_tell_errors_apart(installation, arguments, code, reason):
+    ended = cli(installation, *arguments)
+    assert ended.returncode == code
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_no_server_is_unavailable_and_says_what_to_start():
+    ended = subprocess.run(
+        [sys.executable, "-m", "askmesh", "ask", "why?", "--target", "127.0.0.1:1", "--timeout", "2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode in {6, 7}
+    assert "Traceback" not in ended.stderr
