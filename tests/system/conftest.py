@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.installation import START_LIMIT_S, Installation, start, stop
+from bench.installation import START_LIMIT_S, Installation, start, stop
 
 
 @pytest.fixture(scope="session")

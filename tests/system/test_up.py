@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from tests.installation import start, stop
+from bench.installation import start, stop
 
 
 def up_once(folder, *arguments):

@@ -1,4 +1,4 @@
-"""A real installation in a process of its own, for tests from outside: grpcurl, curl, the clients and a browser."""
+"""A real installation in a process of its own: what the system tests and the benchmarks talk to."""
 
 from __future__ import annotations
 

@@ -1,0 +1,72 @@
+"""Asks over REST and gRPC, timed at the client: the first character of the answer, or the whole of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import httpx
+
+from askmesh.answers import Delta
+from askmesh.client import AsyncClient
+
+COLLECTION = "bench"
+
+
+def rest_first_token(client: httpx.AsyncClient, questions: Sequence[str]) -> Callable[[int], Awaitable[float]]:
+    """Milliseconds until the first answer.delta of a streamed, uncached ask has arrived."""
+
+    async def ask(index: int) -> float:
+        body = {"question": questions[index], "cachePolicy": "CACHE_POLICY_BYPASS"}
+        started = time.perf_counter()
+        first = 0.0
+        async with client.stream("POST", f"/v1/collections/{COLLECTION}:streamAsk", json=body) as reply:
+            reply.raise_for_status()
+            async for line in reply.aiter_lines():
+                if not first and line == "event: answer.delta":
+                    first = (time.perf_counter() - started) * 1e3
+        return first
+
+    return ask
+
+
+def rest_ask(client: httpx.AsyncClient, question: str) -> Callable[[int], Awaitable[None]]:
+    """One and the same unary ask: an exact hit after the first."""
+
+    async def ask(_: int) -> None:
+        reply = await client.post(f"/v1/collections/{COLLECTION}:ask", json={"question": question})
+        reply.raise_for_status()
+
+    return ask
+
+
+def grpc_hit(client: AsyncClient, question: str) -> Callable[[int], Awaitable[None]]:
+    """The same over gRPC."""
+
+    async def ask(_: int) -> None:
+        await client.ask(question, collection=COLLECTION)
+
+    return ask
+
+
+def grpc_first_token(client: AsyncClient, questions: Sequence[str]) -> Callable[[int], Awaitable[float]]:
+    """Milliseconds until the first delta of a streamed, uncached ask over gRPC."""
+
+    async def ask(index: int) -> float:
+        started = time.perf_counter()
+        first = 0.0
+        async for event in client.stream(questions[index], collection=COLLECTION, cache="bypass"):
+            if not first and isinstance(event, Delta):
+                first = (time.perf_counter() - started) * 1e3
+        return first
+
+    return ask
+
+
+def retrieve(client: AsyncClient, questions: Sequence[str], legs: str) -> Callable[[int], Awaitable[None]]:
+    """One Retrieve; the legs one by one show where the time goes."""
+
+    async def search(index: int) -> None:
+        await client.search(questions[index], collection=COLLECTION, legs=legs)
+
+    return search
