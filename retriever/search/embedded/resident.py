@@ -119,7 +119,7 @@ class ResidentRows:
     def _allowed(
         self, connection: sqlite3.Connection, held: _Collection, scope: Scope, inside: Clause, *, count: int
     ) -> Mask:
-        """Which of the first `count` rows the scope's groups and filter allow; only those not asked before are asked."""
+        """Which of the first `count` rows the groups and the filter allow; asks only for those not asked before."""
         key = (scope.groups, scope.filter)
         known = held.masks.pop(key, np.empty(0, np.bool_))
         if len(known) < count:

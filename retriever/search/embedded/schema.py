@@ -97,9 +97,10 @@ def among(column: str, versions: Sequence[int]) -> Clause:
 
 def seen_by(snapshot: Snapshot, column: str) -> Clause:
     """`Snapshot.sees(column)` as SQL."""
+    inside = f"({column} >> 16) BETWEEN json_extract(value, '$[0]') AND json_extract(value, '$[1]')"
     sql = (
         f"({column} >> 16) <= ? AND {column} NOT IN (SELECT value FROM json_each(?)) "  # noqa: S608  # a column's name
-        f"AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE ({column} >> 16) BETWEEN json_extract(value, '$[0]') AND json_extract(value, '$[1]'))"
+        f"AND NOT EXISTS (SELECT 1 FROM json_each(?) WHERE {inside})"
     )
     return Clause(sql, (snapshot.high, json.dumps(sorted(snapshot.dead)), json.dumps(snapshot.excluded)))
 

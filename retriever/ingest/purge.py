@@ -1,0 +1,173 @@
+"""Housekeeping behind the writers: abort what died open, remove what nobody can see any more.
+
+Rule 1: a dead version is removed only when every read that could still see it has ended: it has been dead for longer,
+        by this process's clock, than the longest read may last.
+Rule 2: its entry leaves the head last, once both stores count none of its chunks: while it is listed it is invisible,
+        once it is not listed it is not there.
+Rule 3: aborting is always safe: a commit requires its number open, so a writer that was merely slow tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Final
+
+from chassis.budget import Budget, Clock
+from chassis.errors import BackendUnavailable, Conflict, DeadlineExceeded
+from retriever.ingest.lease import LeaseKeeper
+from retriever.ingest.ledger import aborted, aborted_ranges, purged
+from retriever.ingest.transactions import Sleep, Stores
+from retriever.ports import ChunkStore, HeadSurvey, Leases
+from retriever.types import CollectionHead, version_of
+
+logger = logging.getLogger(__name__)
+
+GRACE_S: Final = 6.0  # Retrieve stops itself after 5 s (retriever.proto): no read at an older snapshot is left
+STALE_AFTER_S: Final = 120.0  # twice the longest transaction (commit.TRANSACTION_LIMIT_S)
+INTERVAL_S: Final = 1.0  # between rounds: replacing documents at full speed must not fill DEAD_LIMIT for long
+ROUND_BUDGET_S: Final = 30.0
+PAGE: Final = 100  # heads read at a time
+
+
+class Janitor:
+    """Aborts stale transactions and purges dead versions, while it holds the lease."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        survey: HeadSurvey,
+        leases: Leases,
+        owner: str,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        grace_s: float = GRACE_S,
+        stale_after_s: float = STALE_AFTER_S,
+    ) -> None:
+        self._stores = stores
+        self._survey = survey
+        self._lease = LeaseKeeper(leases, "janitor", owner=owner, clock=clock)
+        self._owner = owner
+        self._clock = clock
+        self._sleep = sleep
+        self._grace_s = grace_s
+        self._stale_after_s = stale_after_s
+        self._since: dict[Hashable, float] = {}  # when this process first saw each dead version, number and range
+        self._swept: set[Hashable] = set()  # aborted ranges that were emptied already
+
+    async def recover(self, *, budget: Budget) -> None:
+        """At the start of a process that is alone with its stores: whatever is open was left by a dead one."""
+        await self._lease.seize(budget=budget)
+        for head in await self._heads(budget):
+            stale = {number for number, owner in head.open_numbers.items() if owner != self._owner}
+            if stale:
+                await self._change(head, partial(aborted, numbers=stale), budget=budget)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Tidy in the background until the block is left."""
+        task = asyncio.create_task(self._run(), name="janitor")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def tidy(self, *, budget: Budget) -> None:
+        """One round: nothing without the lease; with it, every collection."""
+        if not await self._lease.hold(budget=budget):
+            return
+        heads = await self._heads(budget)
+        self._watch(heads)
+        for head in heads:
+            await self._abort_stale(head, budget=budget)
+            await self._purge_dead(head, budget=budget)
+            await self._sweep_aborted(head, budget=budget)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.tidy(budget=Budget.of(ROUND_BUDGET_S, self._clock))
+            except (BackendUnavailable, Conflict, DeadlineExceeded) as exc:
+                logger.warning("housekeeping was put off", extra={"reason": exc.reason})
+            await self._sleep(INTERVAL_S)
+
+    async def _heads(self, budget: Budget) -> list[CollectionHead]:
+        heads: list[CollectionHead] = []
+        after = ("", "")
+        while page := await self._survey.every(after=after, limit=PAGE, budget=budget):
+            heads += page
+            after = (page[-1].tenant, page[-1].name)
+        return heads
+
+    def _watch(self, heads: Iterable[CollectionHead]) -> None:
+        """Remember since when each thing has been waiting, and forget what is gone."""
+        now = self._clock()
+        present = {key for head in heads for key in _keys(head)}
+        self._since = {key: self._since.get(key, now) for key in present}
+        self._swept &= present
+
+    def _is_ripe(self, key: Hashable, after_s: float) -> bool:
+        return self._clock() - self._since[key] >= after_s
+
+    async def _abort_stale(self, head: CollectionHead, *, budget: Budget) -> None:
+        uid = head.snapshot.uid
+        stale = {n for n in head.open_numbers if self._is_ripe(("open", uid, n), self._stale_after_s)}
+        if stale:
+            await self._change(head, partial(aborted, numbers=stale), budget=budget)
+
+    async def _purge_dead(self, head: CollectionHead, *, budget: Budget) -> None:
+        uid = head.snapshot.uid
+        ripe = [v for v in sorted(head.snapshot.dead) if self._is_ripe(("dead", uid, v), self._grace_s)]
+        if not ripe:
+            return
+        await self._remove(head, ripe, budget=budget)
+        await self._change(head, partial(purged, versions=ripe), budget=budget)
+
+    async def _sweep_aborted(self, head: CollectionHead, *, budget: Budget) -> None:
+        """Aborted numbers stay excluded for ever; what was written under them need not stay."""
+        uid = head.snapshot.uid
+        for first, last in aborted_ranges(head):
+            key = ("aborted", uid, first, last)
+            if key in self._since and key not in self._swept and self._is_ripe(key, self._grace_s):
+                await self._remove(head, range(version_of(first, 0), version_of(last + 1, 0)), budget=budget)
+                self._swept.add(key)
+
+    async def _remove(self, head: CollectionHead, versions: Sequence[int], *, budget: Budget) -> None:
+        tenant, uid = head.tenant, head.snapshot.uid
+        for store in (self._stores.dense, self._stores.lexical):
+            await _empty(store, tenant, uid, versions, budget=budget)
+        await self._stores.records.purge(tenant, uid, versions, budget=budget)
+
+    async def _change(
+        self, head: CollectionHead, change: Callable[[CollectionHead], CollectionHead], *, budget: Budget
+    ) -> None:
+        """Swap a change in, again after every lost race, unless the collection is gone."""
+        while True:
+            now = await self._stores.heads.get(head.tenant, head.name, budget=budget)
+            if now is None or now.snapshot.uid != head.snapshot.uid:
+                return
+            try:
+                await self._stores.heads.swap(change(now), budget=budget)
+            except Conflict:
+                budget.check("housekeeping")
+            else:
+                return
+
+
+async def _empty(store: ChunkStore, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
+    while await store.purge(tenant, uid, versions, budget=budget):
+        budget.check("purge")
+
+
+def _keys(head: CollectionHead) -> Iterable[Hashable]:
+    uid = head.snapshot.uid
+    yield from (("dead", uid, version) for version in head.snapshot.dead)
+    yield from (("open", uid, number) for number in head.open_numbers)
+    yield from (("aborted", uid, first, last) for first, last in aborted_ranges(head))
