@@ -17,7 +17,7 @@ SERVICE: Final = "grpc.health.v1.Health"
 OVERALL: Final = ""  # the name probes use for the process as a whole
 
 
-class HealthService(rpc.HealthServicer):
+class HealthService:
     """Readiness by service name, all services together: they share their process's fate.
 
     Args:
@@ -26,23 +26,25 @@ class HealthService(rpc.HealthServicer):
 
     def __init__(self, services: Iterable[str]) -> None:
         self._serving = dict.fromkeys((OVERALL, *services), False)
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()  # set once and replaced: whoever waits on the old one looks again
         self._is_closing = False
 
-    async def set_serving(self, is_serving: bool, *names: str) -> None:
+    def set_serving(self, is_serving: bool, *names: str) -> None:
         """Set the readiness of the named services, of all when none is named; ignored once closing."""
         if self._is_closing:
             return
-        async with self._changed:
-            self._serving.update(dict.fromkeys(names or tuple(self._serving), is_serving))
-            self._changed.notify_all()
+        self._serving.update(dict.fromkeys(names or tuple(self._serving), is_serving))
+        self._tell()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Nothing is ready any more, for good; watchers are told and their streams end."""
-        await self.set_serving(False)
+        self.set_serving(False)
         self._is_closing = True
-        async with self._changed:
-            self._changed.notify_all()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed, told = asyncio.Event(), self._changed
+        told.set()
 
     async def Check(  # noqa: N802  # the contract's name
         self, request: pb.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -57,9 +59,8 @@ class HealthService(rpc.HealthServicer):
         del context
         told: Any = None
         while True:
-            async with self._changed:
-                while not self._is_closing and self._status(request.service) == told:
-                    await self._changed.wait()
+            while not self._is_closing and self._status(request.service) == told:
+                await self._changed.wait()
             if self._status(request.service) == told:
                 return  # closing, and said so
             told = self._status(request.service)

@@ -72,9 +72,9 @@ class RunningServer:
         self._drain_s = drain_s
         self._draining: asyncio.Task[None] | None = None
 
-    async def set_serving(self, is_serving: bool, *services: str) -> None:
+    def set_serving(self, is_serving: bool, *services: str) -> None:
         """Say whether this server, or some of its services, is ready for calls."""
-        await self._parts.health.set_serving(is_serving, *services)
+        self._parts.health.set_serving(is_serving, *services)
 
     async def drain(self) -> None:
         """End, in the steps above; several callers share one drain."""
@@ -84,7 +84,7 @@ class RunningServer:
 
     async def _drain(self) -> None:
         calls = self._parts.calls
-        await self._parts.health.close()
+        self._parts.health.close()
         stopped = asyncio.create_task(self._server.stop(self._drain_s + FORCE_S), name="stop")  # GOAWAY goes out now
         try:
             async with asyncio.timeout(self._drain_s):
@@ -146,7 +146,7 @@ async def serve(
     reflection.add([*(b.full_name for b in bindings), health.SERVICE], server)
     port = _bind(server, address, credentials)
     await server.start()
-    await parts.health.set_serving(True)
+    parts.health.set_serving(True)
     is_unix = unix_path(address) is not None
     running = RunningServer(server, parts, address=dialled(address, port), port=0 if is_unix else port, drain_s=drain_s)
     try:

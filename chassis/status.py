@@ -33,6 +33,9 @@ MAX_DETAILS_BYTES: Final = 3_600
 
 _INTERNAL_MESSAGE: Final = "internal error; report the request id"
 
+# gRPC's own refusal of a message far over the limit comes before any of our code and has no details.
+_TRANSPORT_TOO_LARGE: Final = "message larger than max"
+
 _Code = grpc.StatusCode
 
 
@@ -152,11 +155,15 @@ def from_rpc_error(exc: grpc.RpcError, unavailable: type[BackendUnavailable]) ->
     status = status_of(exc)
     if status is not None and any(d.Is(error_details_pb2.ErrorInfo.DESCRIPTOR) for d in status.details):
         return from_rpc_status(status)
-    code = exc.code() if isinstance(exc, grpc.aio.AioRpcError | grpc.Call) else None
+    if not isinstance(exc, grpc.aio.AioRpcError | grpc.Call):
+        return unavailable("the service does not answer; try again", retry_after_s=_UNAVAILABLE.retry_after_s)
+    code = exc.code()
     if code is _Code.DEADLINE_EXCEEDED:
         return errors.DeadlineExceeded("the call did not end within its deadline")
     if code is _Code.CANCELLED:
         return errors.Cancelled("the call was cancelled")
+    if code is _Code.RESOURCE_EXHAUSTED and _TRANSPORT_TOO_LARGE in (exc.details() or ""):
+        return errors.MessageTooLarge("the message is over the size limit; send less")
     return unavailable("the service does not answer; try again", retry_after_s=_UNAVAILABLE.retry_after_s)
 
 

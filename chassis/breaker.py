@@ -1,0 +1,196 @@
+"""A circuit breaker per dependency: stop asking what does not answer, and find out gently when it does again.
+
+    closed --(too many failures or slow calls)--> open --(open_s)--> half open --(one probe succeeds)--> closed
+                                                    ^------------------(it fails)----'
+
+Rule 1: only what says something about the dependency counts: its being unavailable or out of time. A caller's mistake
+        is a success of the dependency; a cancelled call says nothing.
+Rule 2: one probe at a time while half open; everybody else is refused at once, without waiting.
+Rule 3: rates over a rolling window, and only from `min_calls` on: one failure of one call is not 100 %.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Self, TypeVar
+
+from chassis import metrics
+from chassis.budget import Clock
+from chassis.errors import BackendUnavailable, DeadlineExceeded, StorageFull
+from chassis.telemetry import Telemetry
+
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half open"
+
+
+_GAUGE = {State.CLOSED: 0.0, State.HALF_OPEN: 0.5, State.OPEN: 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When a breaker opens.
+
+    Attributes:
+        window_s: How far back calls count.
+        min_calls: Fewer in the window never open it.
+        failure_rate: Share of failures that opens it.
+        slow_s: A call that takes longer counts as slow; 0 means none does.
+        slow_rate: Share of slow calls that opens it.
+        open_s: How long it refuses before it probes.
+    """
+
+    window_s: float = 10.0
+    min_calls: int = 10
+    failure_rate: float = 0.5
+    slow_s: float = 0.0
+    slow_rate: float = 0.8
+    open_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    at: float
+    is_failure: bool
+    is_slow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One call through the breaker: when it began, and in which epoch (a late answer from before says nothing)."""
+
+    started: float
+    epoch: int
+    is_probe: bool
+
+
+class Breaker:
+    """See the rules above. `await breaker.call(work)`, or `async with breaker:` around it, or `breaker.guard()`.
+
+    Args:
+        name: Label of its gauge.
+        error: What a refused call raises; the pipelines degrade on it.
+        clock: Monotonic seconds.
+        thresholds: When it opens.
+        telemetry: Shows its state; None shows none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock = time.monotonic,
+        *,
+        error: type[BackendUnavailable] = BackendUnavailable,
+        thresholds: Thresholds | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._error = error
+        self._limits = thresholds or Thresholds()
+        self._outcomes: deque[_Outcome] = deque()
+        self._state = State.CLOSED
+        self._opened_at = 0.0
+        self._epoch = 0
+        self._is_probing = False
+        self._entries: ContextVar[tuple[_Entry, ...]] = ContextVar(f"breaker_{name}", default=())
+        self._gauge = telemetry.gauge(metrics.BREAKER_OPEN).labels(name) if telemetry is not None else None
+
+    @property
+    def state(self) -> State:
+        """The state as of now: an open breaker whose time is over counts as half open."""
+        if self._state is State.OPEN and self._clock() - self._opened_at >= self._limits.open_s:
+            self._enter(State.HALF_OPEN)
+        return self._state
+
+    async def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work` unless the breaker refuses. Raises the breaker's error, or what `work` raises."""
+        async with self.guard():
+            return await work()
+
+    @asynccontextmanager
+    async def guard(self) -> AsyncIterator[None]:
+        """Around one call, also one that ends in another task than it began in (a stream that is closed late)."""
+        entry = self._begin()
+        try:
+            yield
+        except BaseException as exc:
+            self._end(entry, exc)
+            raise
+        self._end(entry, None)
+
+    async def __aenter__(self) -> Self:
+        self._entries.set((*self._entries.get(), self._begin()))
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        *outer, entry = self._entries.get()
+        self._entries.set(tuple(outer))
+        self._end(entry, exc)
+
+    def _begin(self) -> _Entry:
+        state = self.state
+        if state is State.OPEN or (state is State.HALF_OPEN and self._is_probing):
+            wait_s = max(0.0, self._limits.open_s - (self._clock() - self._opened_at))
+            raise self._error(f"{self.name} has been failing and is not asked now", retry_after_s=wait_s or None)
+        is_probe = state is State.HALF_OPEN
+        self._is_probing = self._is_probing or is_probe
+        return _Entry(self._clock(), self._epoch, is_probe)
+
+    def _end(self, entry: _Entry, exc: BaseException | None) -> None:
+        if entry.epoch != self._epoch:
+            return
+        self._is_probing = self._is_probing and not entry.is_probe
+        if not _says_something(exc):
+            return
+        now = self._clock()
+        is_slow = 0 < self._limits.slow_s < now - entry.started
+        outcome = _Outcome(now, _is_failure(exc), is_slow)
+        if entry.is_probe:
+            self._enter(State.OPEN if outcome.is_failure or outcome.is_slow else State.CLOSED)
+            return
+        self._outcomes.append(outcome)
+        if self._is_tripped(now):
+            self._enter(State.OPEN)
+
+    def _is_tripped(self, now: float) -> bool:
+        while self._outcomes and self._outcomes[0].at <= now - self._limits.window_s:
+            self._outcomes.popleft()
+        count = len(self._outcomes)
+        if count < self._limits.min_calls:
+            return False
+        failures = sum(outcome.is_failure for outcome in self._outcomes)
+        slow = sum(outcome.is_slow for outcome in self._outcomes)
+        return failures >= self._limits.failure_rate * count or slow >= self._limits.slow_rate * count
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._epoch += 1
+        self._is_probing = False
+        self._outcomes.clear()
+        if state is State.OPEN:
+            self._opened_at = self._clock()
+        if self._gauge is not None:
+            self._gauge.set(_GAUGE[state])
+
+
+def _is_failure(exc: BaseException | None) -> bool:
+    return isinstance(exc, BackendUnavailable | DeadlineExceeded | TimeoutError) and not isinstance(exc, StorageFull)
+
+
+def _says_something(exc: BaseException | None) -> bool:
+    """Whether an outcome is one: anything but being cancelled is."""
+    return exc is None or isinstance(exc, Exception)
