@@ -7,7 +7,7 @@ itself: CollectionNotFound, FilterInvalid, InvalidRequest) and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from chassis.budget import Budget
@@ -52,7 +52,7 @@ class Generator(Protocol):
     @property
     def model(self) -> ModelInfo: ...
 
-    def generate(self, prompt: Prompt, sampling: Sampling, *, budget: Budget) -> AsyncIterator[GenerationEvent]:
+    def generate(self, prompt: Prompt, sampling: Sampling, *, budget: Budget) -> AsyncGenerator[GenerationEvent, None]:
         """Text as the engine makes it, then exactly one GenerationEnd.
 
         An async generator: closing it (aclose, or cancelling the task) stops the engine. Raises ModelCold,
@@ -68,10 +68,10 @@ class TokenCounter(Protocol):
 
 
 class AnswerCache(Protocol):
-    """Stores answers; knows nothing of currency or meaning: the pipeline checks snapshot and guard on what it returns."""
+    """Stores answers; knows nothing of currency or meaning: the pipeline checks snapshot and guard of what it gets."""
 
     async def get(self, key: CacheKey, *, budget: Budget) -> CachedAnswer | None:
-        """The entry under exactly this key."""
+        """The entry under exactly this key; its vector may be left out."""
         ...
 
     async def similar(

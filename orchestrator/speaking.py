@@ -1,0 +1,175 @@
+"""Has a generator say the answer, with validated markers, and the extractive one when the model does not.
+
+Rule 1: a model that fails before its first word is replaced, and the answer says so (MODEL_COLD, _OVERLOADED,
+        _UNAVAILABLE); one that fails later ends the answer where it is: two voices in one text would be worse.
+Rule 2: no passages, no model: the extractive generator says that nothing was found.
+Rule 3: the first word is due while an extractive answer still fits into the longest waiter's time. How long a text may
+        go on is the waiters' business (orchestrator.replay).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from chassis.budget import Budget, Clock
+from chassis.errors import DeadlineExceeded, ModelCold, ModelOverloaded, ModelUnavailable, RagError
+from orchestrator.citations import CitationStream
+from orchestrator.flights import Flight
+from orchestrator.ports import Generator
+from orchestrator.types import (
+    AnswerCompleted,
+    AnswerDelta,
+    Citation,
+    CitationAdded,
+    Degradation,
+    DegradedReason,
+    GenerationEnd,
+    ModelInfo,
+    Prompt,
+    RetrievalCompleted,
+    Sampling,
+    TextPiece,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBuilt:
+    """In the log only: a waiter that leaves early is billed for these tokens at this model's price."""
+
+    prompt_tokens: int
+    is_estimate: bool
+    model: ModelInfo
+
+
+LoggedEvent = RetrievalCompleted | PromptBuilt | CitationAdded | AnswerDelta | AnswerCompleted
+AnswerFlight = Flight[LoggedEvent]
+
+
+@dataclass(slots=True)
+class Speech:
+    """What one generator said.
+
+    Attributes:
+        raw: As the engine said it, for counting tokens.
+        end: None when the engine broke off.
+    """
+
+    model: ModelInfo
+    stream: CitationStream
+    citations: list[Citation] = field(default_factory=list)
+    raw: list[str] = field(default_factory=list)
+    end: GenerationEnd | None = None
+    degraded: tuple[Degradation, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return self.stream.text
+
+
+class Speaker:
+    """Says answers.
+
+    Args:
+        generator: The model of this installation.
+        fallback: Extractive; the same object when there is no other model.
+        longest_s: Longest generation of a shared flight; its waiters leave, and end it, by themselves.
+        first_word_s: How long before the longest waiter's deadline the first word is due.
+    """
+
+    def __init__(
+        self, generator: Generator, fallback: Generator, *, longest_s: float, first_word_s: float, clock: Clock
+    ) -> None:
+        self._generator = generator
+        self._fallback = fallback
+        self._longest_s = longest_s
+        self._first_word_s = first_word_s
+        self._clock = clock
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that is asked first: what an answer announces."""
+        return self._generator.model
+
+    async def speak(self, prompt: Prompt, sampling: Sampling, flight: AnswerFlight) -> Speech:
+        """Emit citations and deltas as they come; returns when all is said.
+
+        Raises:
+            ModelUnavailable: the extractive generator itself failed, before a word was said.
+        """
+        extract = _Turn(self._fallback, prompt, sampling, flight)
+        if not prompt.sources or self._generator is self._fallback:
+            return await extract.say(self._budget(flight))
+        began = self._clock()
+        turn = _Turn(self._generator, prompt, sampling, flight)
+        try:
+            async with flight.alarm(self._first_word_s) as alarm:
+                return await turn.say(self._budget(flight), lambda: alarm.reschedule(None))
+        except (ModelUnavailable, DeadlineExceeded, TimeoutError) as error:
+            has_begun = bool(turn.speech.text)
+            lost = _lost(error, (self._clock() - began) * 1_000, has_begun=has_begun)
+            if has_begun:
+                turn.emit(turn.speech.stream.finish())
+        speech = turn.speech if has_begun else await extract.say(self._budget(flight))
+        speech.degraded = (lost,)
+        return speech
+
+    def _budget(self, flight: AnswerFlight) -> Budget:
+        """A lone caller's own time; a shared flight's is open, since longer waiters may still board."""
+        longest = Budget.of(self._longest_s, self._clock)
+        return longest if flight.is_shared else Budget(min(longest.deadline, flight.deadline), self._clock)
+
+
+class _Turn:
+    """One generator's try at one prompt."""
+
+    def __init__(self, generator: Generator, prompt: Prompt, sampling: Sampling, flight: AnswerFlight) -> None:
+        self._generator = generator
+        self._prompt = prompt
+        self._sampling = sampling
+        self._flight = flight
+        self.speech = Speech(generator.model, CitationStream(prompt.sources))
+
+    async def say(self, budget: Budget, on_first_word: Callable[[], None] = lambda: None) -> Speech:
+        """Everything the generator says. Raises what it raises, and ModelUnavailable when it ends without a word."""
+        async with aclosing(self._generator.generate(self._prompt, self._sampling, budget=budget)) as events:
+            async for event in events:
+                match event:
+                    case TextPiece(text):
+                        self._hear(text)
+                        if self.speech.text:
+                            on_first_word()
+                    case GenerationEnd():
+                        self.emit(self.speech.stream.finish())
+                        self.speech.end = event
+        if not self.speech.text:
+            raise ModelUnavailable("the model ended without a word")
+        if self.speech.end is None:
+            raise ModelUnavailable("the model broke off")
+        return self.speech
+
+    def emit(self, events: Sequence[CitationAdded | AnswerDelta]) -> None:
+        for event in events:
+            if isinstance(event, CitationAdded):
+                self.speech.citations.append(event.citation)
+            self._flight.emit(event)
+
+    def _hear(self, text: str) -> None:
+        self.speech.raw.append(text)
+        # Models like to begin with a blank or a new line: not a word yet, and no part of an answer.
+        self.emit(self.speech.stream.push(text if self.speech.text else text.lstrip()))
+
+
+def _lost(error: RagError | TimeoutError, milliseconds: float, *, has_begun: bool) -> Degradation:
+    match error:
+        case ModelCold():
+            reason, what = DegradedReason.MODEL_COLD, "The model is loading"
+        case ModelOverloaded():
+            reason, what = DegradedReason.MODEL_OVERLOADED, "The model is overloaded"
+        case _:
+            reason, what = DegradedReason.MODEL_UNAVAILABLE, "The model did not answer"
+    effect = (
+        "the text stops where it broke off." if has_begun else "sentences of the sources were put together instead."
+    )
+    return Degradation("generate", reason, f"{what}: {effect}", milliseconds)
