@@ -1,0 +1,93 @@
+"""The lexical view of a text: words, their stems, and which of them carry meaning.
+
+Rule 1: a stem only has to meet its own inflections ("allies", "allied", "ally"); it need not be a word. Over-stemming
+        is cheaper here than under-stemming: stems are compared within a handful of passages, not a corpus.
+Rule 2: no frequency table ships with the project. What is rare is told from the passages at hand, or from the shape of
+        a word: long words, names and numbers are rare in any corpus, the STOP_WORDS frequent in any.
+Rule 3: words of other scripts are compared as they are; a script without blanks yields one "word" per run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["STOP_WORDS", "Word", "content_stems", "rarity", "stem", "words"]
+
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+
+# The closed classes of English (articles, pronouns, auxiliaries, prepositions, conjunctions, question words), and verbs
+# that only ask ("name", "list", "explain").
+_CLOSED_CLASSES = """
+a about above after again against all also am an and any are as at be because been before being below between both but
+by can could did do does doing down during each few for from further had has have having he her here hers him his how
+i if in into is it its itself just me more most my no nor not now of off on once only or other our out over own s same
+she should so some such t than that the their them then there these they this those through to too under until up us
+very was we were what when where which while who whom whose why will with would you your many much kind type name give
+tell list describe explain
+"""
+STOP_WORDS = frozenset(_CLOSED_CLASSES.split())
+
+# Longest first within a family: the first that fits is cut. What it leaves must be a stem of its own.
+_SUFFIXES = (
+    ("ational", "ate"), ("ization", "ize"), ("isation", "ize"), ("iveness", "ive"), ("fulness", "ful"), ("ingly", ""),
+    ("edly", ""), ("ments", ""), ("ment", ""), ("ations", "ate"), ("ation", "ate"), ("ities", ""), ("ity", ""),
+    ("iest", "y"), ("ies", "y"), ("ied", "y"), ("ions", ""), ("ion", ""), ("ers", ""), ("ing", ""), ("ed", ""),
+    ("er", ""), ("est", ""), ("ly", ""), ("es", ""), ("s", ""), ("al", ""), ("ive", ""), ("e", ""),
+)  # fmt: skip  # a table reads better in rows than one pair per line
+_MIN_STEM = 3  # "red" must not become "r", nor "using" "us"
+_RARE_LENGTH = 8  # a word's length says how rare it is up to here; beyond it only how long it is
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    text: str
+    stem: str
+
+    @property
+    def is_content(self) -> bool:
+        return self.text.lower() not in STOP_WORDS and self.stem not in STOP_WORDS
+
+    @property
+    def is_capitalised(self) -> bool:
+        return self.text[0].isupper()
+
+    @property
+    def is_number(self) -> bool:
+        return self.text[0].isdigit()
+
+
+def words(text: str) -> list[Word]:
+    """The words of `text` in order; punctuation and underscores separate them."""
+    return [Word(match, stem(match)) for match in _WORD.findall(text)]
+
+
+def content_stems(text_words: Iterable[Word]) -> frozenset[str]:
+    return frozenset(word.stem for word in text_words if word.is_content)
+
+
+def stem(word: str) -> str:
+    """A key that inflections of one English word share; other words are only lower-cased."""
+    lower = word.lower().removesuffix("'s").removesuffix("\u2019s")
+    if len(lower) <= _MIN_STEM or lower[0].isdigit():
+        return lower
+    for suffix, rest in _SUFFIXES:
+        if lower.endswith(suffix) and len(lower) - len(suffix) >= _MIN_STEM:
+            lower = lower[: len(lower) - len(suffix)] + rest
+            break
+    return _levelled(lower)
+
+
+def _levelled(cut: str) -> str:
+    """Take out what cutting leaves uneven: a doubled consonant ("stopp"), a silent e, y for i."""
+    if len(cut) > _MIN_STEM and cut[-1] == cut[-2] and cut[-1] not in "aeiou":
+        cut = cut[:-1]
+    if cut.endswith("e") and len(cut) > _MIN_STEM + 1:
+        cut = cut[:-1]
+    return cut[:-1] + "i" if cut.endswith("y") and len(cut) > _MIN_STEM else cut
+
+
+def rarity(stem_: str) -> float:
+    """How much finding this stem says, without a corpus to count in: 1 to 8, by length (Zipf's law of abbreviation)."""
+    return float(min(len(stem_), _RARE_LENGTH))
