@@ -280,6 +280,7 @@ class Retrieval:
     embedder_fingerprint: str
     degraded: tuple[Degradation, ...]
     timings_ms: Mapping[str, float]
+    rejected_hits: int = 0  # hits a store should not have returned: always 0 unless a store is wrong
 
 
 @dataclass(frozen=True, slots=True)

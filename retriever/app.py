@@ -1,0 +1,223 @@
+"""The retriever's composition root: opens everything in order, closes it in reverse.
+
+Ready means: it can answer, or degrade. Without an embedder it serves, lexical only, and says so in every answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from rag.retriever.v1 import collection_pb2_grpc, document_pb2_grpc, retriever_pb2_grpc
+
+from chassis.admission import Admission, Limit
+from chassis.auth import Authenticator
+from chassis.breaker import Breaker
+from chassis.budget import Budget
+from chassis.composition import build_admission, build_authenticator
+from chassis.errors import EmbedderUnavailable, SearchUnavailable, SettingsInvalid
+from chassis.server import RunningServer, ServiceBinding, serve
+from chassis.telemetry import Telemetry, build_telemetry
+from embedding.models import ensure_model
+from embedding.onnx import OnnxEmbedder
+from embedding.ports import Embedder, TokenSpans
+from retriever.ingest.commit import Committer, Stores
+from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
+from retriever.ingest.parsing import Parser
+from retriever.ingest.purge import Janitor
+from retriever.ingest.snapshots import SnapshotReader
+from retriever.ingest_stream import StreamLimits
+from retriever.metrics import RETRIEVER_METRICS
+from retriever.observed import ObservedRetrieval, ObservedWriter
+from retriever.pipeline import RetrievalPipeline, RetrievalSources
+from retriever.ports import DenseLeg, LexicalLeg
+from retriever.reading import CatalogueReader
+from retriever.search.observed import ObservedDenseLeg, ObservedLexicalLeg
+from retriever.service import CollectionService, DocumentService, RetrieverService
+from retriever.settings import RetrieverSettings
+from retriever.wire.paging import PageTokens
+
+SERVICE_NAME: Final = "askmesh-retriever"
+INGEST_METHOD: Final = "/rag.retriever.v1.DocumentService/IngestDocuments"
+RECOVERY_BUDGET_S: Final = 60.0  # as opening the store: after a crash every head is looked at
+# Bytes a message may have. A document is at most 3 MiB in one message, a part 1 MiB; the rest is metadata and groups.
+DOCUMENT_MESSAGE_BYTES: Final = (3 << 20) + (512 << 10)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRetriever:
+    """A retriever that serves.
+
+    Attributes:
+        address: What a channel dials.
+        bindings: Its services, for whoever serves them on a second port.
+        embedder: Shared with the orchestrator in the one-process mode; None: lexical only.
+    """
+
+    address: str
+    bindings: Sequence[ServiceBinding]
+    authenticator: Authenticator
+    admission: Admission
+    embedder: Embedder | None
+    server: RunningServer
+
+    async def drain(self) -> None:
+        """Stop taking calls and let open ones end."""
+        await self.server.drain()
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaves:
+    """One set of leaves, opened."""
+
+    stores: Stores
+    dense: DenseLeg
+    lexical: LexicalLeg
+
+
+@asynccontextmanager
+async def build(
+    settings: RetrieverSettings, *, embedder: Embedder | None = None, telemetry: Telemetry | None = None
+) -> AsyncIterator[RunningRetriever]:
+    """Start a retriever.
+
+    Args:
+        settings: Read once, by the caller.
+        embedder: One that somebody else opened and closes; None opens what the settings name.
+        telemetry: The process's; None builds one.
+    Raises:
+        SettingsInvalid, DataFolderLocked, PortInUse, StorageFull, CatalogueUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        if telemetry is None:
+            telemetry = await stack.enter_async_context(build_telemetry(SERVICE_NAME, settings))
+        telemetry.declare(*RETRIEVER_METRICS)
+        authenticator = await stack.enter_async_context(build_authenticator(settings))
+        owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        leaves = await _open_leaves(stack, settings, owner)
+        if embedder is None:
+            embedder = await _open_embedder(stack, settings)
+        bindings = await _bindings(stack, settings, leaves, _Shared(embedder, telemetry, owner))
+        ingest = Limit(settings.max_ingest_streams, settings.max_ingest_streams)
+        admission = build_admission(settings, methods={INGEST_METHOD: ingest})
+        server = await stack.enter_async_context(
+            serve(
+                address=settings.listen,
+                bindings=bindings,
+                authenticator=authenticator,
+                admission=admission,
+                telemetry=telemetry,
+                drain_s=settings.drain_s,
+                is_public=settings.public,
+            )
+        )
+        yield RunningRetriever(server.address, bindings, authenticator, admission, embedder, server)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    embedder: Embedder | None
+    telemetry: Telemetry
+    owner: str
+
+
+async def _open_leaves(stack: AsyncExitStack, settings: RetrieverSettings, owner: str) -> _Leaves:
+    match settings.search:
+        case "embedded":
+            from retriever.search.embedded import open_embedded  # noqa: PLC0415  # one arm, one set of clients
+
+            store = await stack.enter_async_context(open_embedded(settings.data_folder.expanduser()))
+            stores = Stores(heads=store.heads, records=store.records, dense=store.dense, lexical=store.lexical)
+            janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=owner)
+            await janitor.recover(budget=Budget.of(RECOVERY_BUDGET_S))  # the folder's lock says we are alone
+            await stack.enter_async_context(janitor.running())
+            return _Leaves(stores, store.dense, store.lexical)
+        case "cluster":
+            raise SettingsInvalid("ASKMESH_RETRIEVER_SEARCH: this version has no cluster stores; available: embedded")
+
+
+async def _open_embedder(stack: AsyncExitStack, settings: RetrieverSettings) -> Embedder | None:
+    if settings.embedder == "none":
+        return None
+    try:
+        files = await ensure_model(settings.embedder_precision)
+        return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
+    except EmbedderUnavailable as error:
+        _log.warning("no embedder, search is lexical only", extra={"why": error.message})
+        return None
+
+
+async def _bindings(
+    stack: AsyncExitStack, settings: RetrieverSettings, leaves: _Leaves, shared: _Shared
+) -> Sequence[ServiceBinding]:
+    """The domain between the leaves and the wire."""
+    stores = leaves.stores
+    snapshots = SnapshotReader(stores.heads)
+    parser = await stack.enter_async_context(Parser())
+    committer = await stack.enter_async_context(Committer(stores, owner=shared.owner))
+    tools = WriterTools(
+        heads=stores.heads,
+        records=stores.records,
+        parser=parser,
+        committer=committer,
+        embedder=shared.embedder,
+        tokens=_token_spans(shared.embedder),
+    )
+    limits = WriterLimits(settings.max_document_bytes, settings.ingest_bytes_in_flight)
+    writer = ObservedWriter(DocumentWriter(tools, limits), shared.telemetry)
+    pipeline = RetrievalPipeline(_sources(leaves, snapshots, shared), timebox_s=settings.retrieval_timeout_ms / 1e3)
+    retrieval = ObservedRetrieval(pipeline, shared.telemetry)
+    reader = CatalogueReader(snapshots=snapshots, heads=stores.heads, records=stores.records)
+    tokens = PageTokens(settings.page_token_key.get_secret_value().encode() or secrets.token_bytes(32))
+    stream = StreamLimits(settings.documents_in_flight, settings.document_timeout_s, settings.max_document_bytes)
+    return _bound(
+        RetrieverService(retrieval, reader, default_top_k=settings.default_top_k),
+        DocumentService(writer, reader, tokens, stream_limits=stream),
+        CollectionService(writer, reader, tokens),
+    )
+
+
+def _sources(leaves: _Leaves, snapshots: SnapshotReader, shared: _Shared) -> RetrievalSources:
+    telemetry = shared.telemetry
+    dense = Breaker("dense", error=SearchUnavailable, telemetry=telemetry)
+    lexical = Breaker("lexical", error=SearchUnavailable, telemetry=telemetry)
+    return RetrievalSources(
+        snapshots=snapshots,
+        dense=ObservedDenseLeg(leaves.dense, dense, telemetry),
+        lexical=ObservedLexicalLeg(leaves.lexical, lexical, telemetry),
+        embedder=shared.embedder,
+    )
+
+
+def _token_spans(embedder: Embedder | None) -> TokenSpans | None:
+    """The model's own tokenizer where the model is in this process; chunks are measured with an estimate elsewhere."""
+    return embedder.tokenizer if isinstance(embedder, OnnxEmbedder) else None
+
+
+def _bound(
+    retriever: RetrieverService, documents: DocumentService, collections: CollectionService
+) -> Sequence[ServiceBinding]:
+    return (
+        ServiceBinding(
+            "rag.retriever.v1.RetrieverService", retriever_pb2_grpc.add_RetrieverServiceServicer_to_server, retriever
+        ),
+        ServiceBinding(
+            "rag.retriever.v1.DocumentService",
+            document_pb2_grpc.add_DocumentServiceServicer_to_server,
+            documents,
+            {"PutDocument": DOCUMENT_MESSAGE_BYTES, "IngestDocuments": DOCUMENT_MESSAGE_BYTES},
+        ),
+        ServiceBinding(
+            "rag.retriever.v1.CollectionService",
+            collection_pb2_grpc.add_CollectionServiceServicer_to_server,
+            collections,
+        ),
+    )

@@ -1,0 +1,56 @@
+"""The content hash: equal means there is nothing to do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from retriever.types import DocumentSource, Scalar
+
+SCHEME: Final = b"askmesh-document-1"  # changes when what is hashed does
+
+
+def content_hash(source: DocumentSource, *, versions: tuple[str, ...], embedder_fingerprint: str) -> str:
+    """SHA-256 over everything that decides what is stored of a document, in hex.
+
+    Every part is preceded by its length, so that no two different documents give the same bytes.
+
+    Args:
+        source: The document.
+        versions: Of the parser and the chunker: a better one makes every document new.
+        embedder_fingerprint: Of the collection's embedder; "" for none.
+    """
+    total = hashlib.sha256(SCHEME)
+    for part in _parts(source, versions, embedder_fingerprint):
+        total.update(len(part).to_bytes(8, "big"))
+        total.update(part)
+    return total.hexdigest()
+
+
+def _parts(source: DocumentSource, versions: tuple[str, ...], embedder_fingerprint: str) -> Iterator[bytes]:
+    yield source.data
+    for text in (source.document_id, source.title, source.uri, source.source, source.content_type):
+        yield text.encode()
+    for text in (*versions, embedder_fingerprint):
+        yield text.encode()
+    yield len(source.groups).to_bytes(4, "big")
+    for group in sorted(source.groups):
+        yield group.encode()
+    for name in sorted(source.metadata):
+        yield name.encode()
+        yield _scalar(source.metadata[name])
+
+
+def _scalar(value: Scalar) -> bytes:
+    """A value with its type in front: the string "1", the number 1 and true are three values."""
+    match value:
+        case bool():
+            return b"b1" if value else b"b0"
+        case str():
+            return b"s" + value.encode()
+        case datetime():
+            return b"t" + value.astimezone(UTC).isoformat(timespec="microseconds").encode()
+        case _:
+            return b"n" + float(value).hex().encode()

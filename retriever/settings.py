@@ -1,0 +1,65 @@
+"""The retriever's settings: ASKMESH_RETRIEVER_..., read once in app.py; what every service has is in chassis.settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from chassis.settings import Also, ServiceSettings, service_config
+from embedding.manifest import Precision
+
+MIB = 1 << 20
+
+
+class RetrieverSettings(ServiceSettings):
+    """Names in `Also` are the original system's."""
+
+    model_config = service_config("ASKMESH_RETRIEVER_")
+
+    search: Literal["embedded", "cluster"] = Field(
+        "embedded", description="embedded: SQLite and NumPy in the data folder; cluster: Weaviate and OpenSearch."
+    )
+    data_folder: Path = Field(
+        Path("~/.local/share/askmesh"), description="Where the embedded store lives; one process at a time holds it."
+    )
+    weaviate_url: Annotated[str, Also("WEAVIATE_URL")] = Field("", description="Dense store, for search=cluster.")
+    opensearch_url: Annotated[str, Also("OPENSEARCH_URL")] = Field("", description="Lexical store, for search=cluster.")
+
+    embedder: Literal["onnx", "none"] = Field(
+        "onnx", description="onnx: MiniLM in this process; none: lexical search only."
+    )
+    embedder_precision: Precision = Field(
+        Precision.INT8, description="Precision of a new collection's vectors; one collection never mixes two."
+    )
+
+    # 250 ms is the original's; at 20k chunks both legs and the embedding take some 20 ms on two cores.
+    retrieval_timeout_ms: Annotated[int, Also("RETRIEVAL_TIMEOUT_MS")] = Field(
+        250, ge=1, le=5_000, description="Milliseconds from the snapshot to the reranker; late legs are left out."
+    )
+    # More answers nothing better and crowds the prompt; the contract allows up to 100 on request.
+    default_top_k: Annotated[int, Also("TOP_K_DEFAULT")] = Field(
+        5, ge=1, le=100, description="Passages returned when a request names no number."
+    )
+
+    max_document_bytes: int = Field(
+        32 * MIB, ge=1_024, le=512 * MIB, description="Largest document, as sent; larger ones fail alone."
+    )
+    # Enough to keep embedding busy while a commit syncs to disk; each holds one document's chunks and vectors.
+    documents_in_flight: int = Field(
+        8, ge=1, le=64, description="Documents of one ingest stream worked on at the same time."
+    )
+    # Two of the largest documents: extracting text takes several times a file's size.
+    ingest_bytes_in_flight: int = Field(
+        64 * MIB, ge=1_024, description="Bytes of documents, over all calls, that may be worked on at the same time."
+    )
+    max_ingest_streams: int = Field(8, ge=1, le=1_000, description="Ingest streams served at the same time.")
+    # A 32 MiB text is some 20,000 chunks at 15 ms each on one core.
+    document_timeout_s: float = Field(
+        300.0, gt=0, le=3_600, description="Seconds one document of an ingest stream may take."
+    )
+
+    page_token_key: SecretStr = Field(
+        SecretStr(""), description="Signs page tokens; replicas must share it. Empty: a new one at every start."
+    )
