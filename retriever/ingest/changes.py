@@ -121,8 +121,8 @@ def decide(head: CollectionHead, current: Mapping[str, DocumentRecord], changes:
 def missing(head: CollectionHead, document_id: str) -> RagError:
     """Why a document cannot be deleted."""
     if head.snapshot.generation == 0:
-        return CollectionNotFound(f"there is no collection {head.name!r}")
-    return DocumentNotFound(f"there is no document {document_id!r} in the collection")
+        return CollectionNotFound(f"there is no collection {head.name!r}", metadata={"collection": head.name})
+    return DocumentNotFound(f"there is no document {document_id!r}", metadata={"document": document_id})
 
 
 def _admit(

@@ -1,8 +1,8 @@
 """Writing documents: concurrent changes to one collection share a transaction (group commit).
 
 While one transaction runs, what arrives for the same collection waits and goes together in the next: under load a
-commit costs a few milliseconds for many documents, and without load nobody waits for company. Collections do not wait for
-each other. A caller that gives up leaves the batch if it has not begun; a transaction that runs is carried to its end.
+commit costs a few milliseconds for many documents, and without load nobody waits for company. Collections do not wait
+for each other. A caller that gives up leaves the batch if it has not begun; a transaction that runs is carried to its end.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Committer:
         while True:
             head = await heads.get(tenant, collection, budget=budget)
             if head is None or head.snapshot.generation == 0:
-                raise CollectionNotFound(f"there is no collection {collection!r}")
+                raise CollectionNotFound(f"there is no collection {collection!r}", metadata={"collection": collection})
             try:
                 await heads.remove(head, budget=budget)
                 break

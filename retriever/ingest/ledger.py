@@ -1,6 +1,6 @@
 """What may happen to a collection's head, as arithmetic: every change of visibility is one of these, swapped in.
 
-Rule 1: a number is given out once. It enters `excluded` when it opens and leaves it only by a commit: never by an abort.
+Rule 1: a number is given out once. It enters `excluded` when it opens and leaves it by a commit, never by an abort.
 Rule 2: G grows by one with every commit and with nothing else: opening, aborting and purging show readers nothing new.
 Rule 3: a version enters `dead` in the commit that replaces or deletes it, and leaves when no store holds it any more.
 """

@@ -46,17 +46,15 @@ class SnapshotReader:
         Raises:
             CollectionNotFound: there is none, or nothing was committed to it yet.
             CatalogueUnavailable: the catalogue is down, and what was last known is older than MAX_STALE_S.
-            DeadlineExceeded: the caller's own budget was spent.
         """
         started = self._clock()
         try:
             found = await self._heads.get(tenant, name, budget=budget.within(self._timebox_s))
         except (BackendUnavailable, DeadlineExceeded) as exc:
-            budget.check("catalogue")
             return self._last_known(tenant, name, exc)
         if found is None or found.snapshot.generation == 0:
             self._known.pop((tenant, name), None)
-            raise CollectionNotFound(f"there is no collection {name!r}")
+            raise CollectionNotFound(f"there is no collection {name!r}", metadata={"collection": name})
         self._remember(tenant, name, started, found)
         return HeadReading(found)
 

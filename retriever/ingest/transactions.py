@@ -1,8 +1,8 @@
 """The write protocol of design.md section 4, over the ports alone, so that every set of stores is written the same way.
 
 1. Take a number N: one compare-and-swap that also excludes it. 2. Write chunks to both stores and records to the
-catalogue under N: nobody sees them. 3. Seal both stores and compare their counts. 4. One compare-and-swap that requires N
-still open makes the new versions visible and the replaced ones dead. Whatever happens before 4 leaves readers as they
+catalogue under N: nobody sees them. 3. Seal both stores and compare their counts. 4. One compare-and-swap that requires
+N still open makes the new versions visible and the replaced ones dead. Whatever happens before 4 leaves readers as they
 were.
 """
 

@@ -28,7 +28,8 @@ from retriever.types import Chunk, DocumentRecord, Hit, Scope
 PLACE: Final = "lexical search"
 HEADING_WEIGHT: Final = 1.0
 TEXT_WEIGHT: Final = 1.0
-_FETCH_ROWS: Final = 256  # matches come best first; most searches need one batch
+_MARGIN: Final = 2  # twice the matches that would do if visible ones were spread evenly
+_ALL: Final = -1  # no LIMIT, in SQLite
 
 
 class SqliteLexicalIndex(SqliteChunks):
@@ -119,19 +120,30 @@ def _index(connection: sqlite3.Connection, collection: int, chunk: Chunk) -> Non
 def _best(
     connection: sqlite3.Connection, collection: int, view: View, *, expression: str, limit: int
 ) -> list[tuple[int, float]]:
-    """The best matches among the visible rows. The engine sorts all matches by score anyway; the first `limit` visible
-    ones of that order are exactly the best visible ones, and only so many are looked at."""
+    """The best matches among the visible rows: the first `limit` visible ones of all matches in order of score.
+
+    The engine is asked for so many matches that enough of them should be visible, and for all when they were not. A
+    bounded sort by bm25() takes half the time of `ORDER BY rank`, measured on 20k chunks.
+    """
     sql = (
-        f"SELECT rowid, rank FROM words_{collection} WHERE words_{collection} MATCH ? "  # noqa: S608  # a number
-        f"AND rank MATCH 'bm25({HEADING_WEIGHT}, {TEXT_WEIGHT})' ORDER BY rank"
+        f"SELECT rowid, bm25(words_{collection}, {HEADING_WEIGHT}, {TEXT_WEIGHT}) AS cost FROM words_{collection} "  # noqa: S608
+        f"WHERE words_{collection} MATCH ? ORDER BY cost, rowid LIMIT ?"
     )
-    if not view.visible.any():
-        return []
+    share = float(view.visible.mean()) if len(view.visible) else 0.0
     found: list[tuple[int, float]] = []
-    cursor = connection.execute(sql, (expression,))
-    while len(found) < limit and (batch := cursor.fetchmany(_FETCH_ROWS)):
-        rows = np.array([row for row, _ in batch], np.int64)
-        at = np.minimum(np.searchsorted(view.rows, rows), len(view.rows) - 1)
-        known = (view.rows[at] == rows) & view.visible[at]
-        found += [(row, -rank) for (row, rank), is_visible in zip(batch, known, strict=True) if is_visible]
-    return found[:limit]
+    if share == 0.0:
+        return found
+    for enough in (int(limit / share * _MARGIN) + _MARGIN, _ALL):
+        matches = connection.execute(sql, (expression, enough)).fetchall()
+        found = _visible(view, matches)[:limit]
+        if len(found) == limit or len(matches) < enough:
+            break
+    return found
+
+
+def _visible(view: View, matches: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The matches the view sees, their costs turned into scores."""
+    rows = np.fromiter((row for row, _ in matches), np.int64)
+    at = np.minimum(np.searchsorted(view.rows, rows), len(view.rows) - 1)
+    known = (view.rows[at] == rows) & view.visible[at]
+    return [(row, -cost) for (row, cost), is_visible in zip(matches, known, strict=True) if is_visible]

@@ -69,6 +69,21 @@ class SqliteRecords:
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 
+    async def count(self, scope: Scope, *, budget: Budget) -> tuple[int, int]:
+        """See retriever.ports.DocumentRecords."""
+        where = _in_scope(scope)
+
+        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+            collection = collection_id(connection, scope.tenant, scope.snapshot.uid)
+            sql = (
+                "SELECT count(*), coalesce(sum(v.chunk_count), 0) FROM versions v "  # noqa: S608  # constants
+                f"WHERE v.collection = ? AND {where.sql}"
+            )
+            documents, chunks = connection.execute(sql, (collection, *where.params)).fetchone()
+            return documents, chunks
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
     async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
         """See retriever.ports.DocumentRecords."""
 
