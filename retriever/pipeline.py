@@ -1,12 +1,12 @@
 """Decides how a query becomes passages. No wire, no store.
 
-Rule 1: everything that can run at once does: the snapshot is read beside the embedding, the lexical leg does not wait for
-        the vector, the two legs run side by side.
+Rule 1: everything that can run at once does: the snapshot is read beside the embedding, the lexical leg does not wait
+        for the vector, the two legs run side by side.
 Rule 2: the timebox bounds all of it. What is late is cancelled, left out and reported; the caller still gets an answer.
 Rule 3: what a store returns is not believed: every hit is checked again against snapshot, groups and filter, before it
         can shift the score of another.
-Rule 4: vectors of different fingerprints never meet: the caller's vector is used only if it comes from this embedder, and
-        the dense leg is asked only if the collection was made with it.
+Rule 4: vectors of different fingerprints never meet: the caller's vector is used only if it comes from this embedder,
+        and the dense leg is asked only if the collection was made with it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ from retriever.types import (
 
 SERVER_CAP_S: Final = 5.0  # retriever.proto: the server stops itself after 5 s whatever the caller allows
 TIMEBOX_S: Final = 0.250  # the original's RETRIEVAL_TIMEOUT_MS: what a person does not notice in an answer
-CATALOGUE_SHARE: Final = (
-    0.5  # of the timebox: a hung catalogue must leave the legs enough to answer from the last snapshot
-)
+CATALOGUE_SHARE: Final = 0.5  # of the timebox: a hung catalogue must leave the legs enough to answer at all
 RETRY_AFTER_S: Final = 1.0  # both legs gone: a breaker probes again within that time
 MIN_RERANK_S: Final = 0.020  # less than that and a cross-encoder would be cut off anyway
 RERANK_DEPTH: Final = 30  # 300 candidates took 30 s in the field (original.md section 2.14)

@@ -14,7 +14,7 @@ EFFECTS: Final[Mapping[DegradedReason, str]] = {
     DegradedReason.DENSE_UNAVAILABLE: "Passages were found by words only; paraphrases may have been missed.",
     DegradedReason.EMBEDDER_UNAVAILABLE: "Passages were found by words only; paraphrases may have been missed.",
     DegradedReason.RERANK_SKIPPED: "Passages are in the order of the fused search; the reranker did not run.",
-    DegradedReason.CATALOGUE_UNAVAILABLE: "The last known state of the collection was read; newer changes are not seen.",
+    DegradedReason.CATALOGUE_UNAVAILABLE: "The collection's last known state was read; newer changes are not seen.",
 }
 """One sentence for the caller of the answer."""
 

@@ -1,4 +1,4 @@
-"""The retriever's settings: ASKMESH_RETRIEVER_..., read once in app.py; what every service has is in chassis.settings."""
+"""The retriever's settings: ASKMESH_RETRIEVER_..., read once; what every service has is in chassis.settings."""
 
 from __future__ import annotations
 

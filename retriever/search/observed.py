@@ -1,7 +1,7 @@
 """Around a search leg: a breaker that stops asking one that fails, and numbers. The adapters know of neither.
 
-The leg is given a little less time than there is, so that its being late ends here, as a failure the breaker counts, and
-not as a cancellation from above, which says nothing about the leg.
+The leg is given a little less time than there is, so that its being late ends here, as a failure the breaker counts,
+and not as a cancellation from above, which says nothing about the leg.
 """
 
 from __future__ import annotations

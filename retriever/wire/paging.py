@@ -10,7 +10,7 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from chassis.errors import PageTokenInvalid
+from chassis.errors import FieldViolation, PageTokenInvalid
 from chassis.identity import Identity
 
 MAC_BYTES: Final = 16  # 128 bits: a guess is hopeless, a token stays short
@@ -61,4 +61,5 @@ class PageTokens:
 
 
 def _refused() -> PageTokenInvalid:
-    return PageTokenInvalid.field("page_token", "was not given for this request: start at the first page")
+    problem = "was not given for this request: start at the first page"
+    return PageTokenInvalid(f"page_token: {problem}", [FieldViolation("page_token", problem)])
