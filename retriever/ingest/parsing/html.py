@@ -1,0 +1,165 @@
+"""HTML: what a reader of the page came for. Scripts, styles, forms and navigation are left out.
+
+Does not: run scripts, load anything, or notice what CSS hides. Entities are resolved by the HTML parser (a fixed
+table: nothing can expand), and its tree is walked without recursion, so depth is no danger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from chassis.errors import DocumentEmpty
+from retriever.ingest.parsing.formats import Format
+from retriever.ingest.parsing.limits import ParseLimits
+from retriever.ingest.parsing.text import CODE, HEADING, LIST_ITEM, PARAGRAPH, TABLE_ROW, TextBuilder, row_text
+from retriever.types import ParsedDocument
+
+# Never shown as text, or not part of what the page says.
+_NEVER = frozenset(
+    """
+    script style noscript template svg math iframe object embed canvas audio video select button input textarea head
+    """.split()  # noqa: SIM905 - tags read better as words than as a column of quotes
+)
+_BOILERPLATE = frozenset({"nav", "footer", "aside"})
+_BOILERPLATE_ROLES = frozenset({"navigation", "banner", "contentinfo", "search", "complementary"})
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_PARAGRAPHS = """
+    p div section article main body header blockquote figure figcaption address details summary form fieldset
+    ul ol dl table thead tbody tfoot caption hr html nav footer aside
+    """.split()  # noqa: SIM905 - as above
+_BLOCKS = {
+    **dict.fromkeys(_HEADINGS, HEADING),
+    **dict.fromkeys(("li", "dt", "dd"), LIST_ITEM),
+    "pre": CODE,
+    **dict.fromkeys(_PARAGRAPHS, PARAGRAPH),
+}
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_META_WITHIN = 1024  # HTML standard 13.2.3.2: the prescan looks at the first 1,024 bytes
+
+
+def declared_charset(data: bytes) -> str:
+    """The charset the page names in its head; "" for none."""
+    found = _META_CHARSET.search(data[:_META_WITHIN])
+    return found[1].decode("ascii").lower() if found else ""
+
+
+def parse_html(text: str, limits: ParseLimits) -> ParsedDocument:
+    """Headings, paragraphs, list items, code and table rows; the title is the page's."""
+    tree = LexborHTMLParser(text)
+    title = tree.css_first("head > title")
+    name = title.text() if title is not None else ""
+    mains = tree.css("main, [role=main]")
+    root = mains[0] if len(mains) == 1 else tree.body
+    try:
+        return _extracted(root, name, limits, keep_boilerplate=False)
+    except DocumentEmpty:
+        # A page that is one <nav> or whose <main> is filled by a script: everything there is then.
+        return _extracted(tree.body, name, limits, keep_boilerplate=True)
+
+
+def _extracted(root: LexborNode | None, title: str, limits: ParseLimits, *, keep_boilerplate: bool) -> ParsedDocument:
+    builder = TextBuilder(limits)
+    if root is not None:
+        flow = _Flow(builder)
+        _walk(root, flow, lambda node: _is_dropped(node, keep_boilerplate=keep_boilerplate))
+        flow.flush()
+    return builder.build(title=title, content_type=Format.HTML)
+
+
+def _is_dropped(node: LexborNode, *, keep_boilerplate: bool) -> bool:
+    tag = node.tag or ""
+    if tag in _NEVER:
+        return True
+    attributes = node.attributes
+    if "hidden" in attributes or attributes.get("aria-hidden") == "true":
+        return True
+    return not keep_boilerplate and (tag in _BOILERPLATE or attributes.get("role") in _BOILERPLATE_ROLES)
+
+
+def _walk(root: LexborNode, flow: _Flow, is_dropped: Callable[[LexborNode], bool]) -> None:
+    """Depth first, with an explicit stack of elements to close."""
+    open_: list[LexborNode] = []
+    node: LexborNode | None = root
+    while node is not None:
+        if node.is_text_node:
+            flow.text(node.text_content or "")
+        elif node.is_element_node and not is_dropped(node):
+            flow.enter(node.tag or "")
+            if node.child is not None:
+                open_.append(node)
+                node = node.child
+                continue
+            flow.leave(node.tag or "")
+        while node.next is None and open_:
+            node = open_.pop()
+            flow.leave(node.tag or "")
+        node = node.next if open_ else None
+
+
+@dataclass(slots=True)
+class _Flow:
+    """Text in the making: inline text gathers until a block begins or ends."""
+
+    builder: TextBuilder
+    _words: list[str] = field(default_factory=list)
+    _kinds: list[str] = field(default_factory=list)  # the open blocks, innermost last
+    _cells: list[str] | None = None  # of the open table row
+    _cell_is_name: list[bool] = field(default_factory=list)
+    _names: list[str] = field(default_factory=list)  # the table's header row
+
+    def text(self, text: str) -> None:
+        self._words.append(text)
+
+    def enter(self, tag: str) -> None:
+        if tag == "br":
+            self._words.append("\n" if "pre" in self._kinds else " ")
+        elif tag == "tr":
+            self.flush()
+            self._cells, self._cell_is_name = [], []
+        elif tag in {"td", "th"} and self._cells is not None:
+            self._words.clear()
+        elif tag in _BLOCKS:
+            self._block(tag)
+
+    def _block(self, tag: str) -> None:
+        if self._cells is not None:
+            self._words.append(" ")  # a paragraph within a cell
+            return
+        self.flush()
+        self._kinds.append(tag)
+        if tag == "table":
+            self._names = []
+
+    def leave(self, tag: str) -> None:
+        if tag in {"td", "th"} and self._cells is not None:
+            self._cells.append(" ".join("".join(self._words).split()))
+            self._cell_is_name.append(tag == "th")
+            self._words.clear()
+        elif tag == "tr" and self._cells is not None:
+            self._row()
+        elif tag in _BLOCKS and self._cells is None:
+            self.flush()
+            if tag in self._kinds:
+                del self._kinds[len(self._kinds) - 1 - self._kinds[::-1].index(tag) :]
+
+    def _row(self) -> None:
+        cells, self._cells = self._cells or [], None
+        self._words.clear()
+        if len(cells) > 1 and all(self._cell_is_name):
+            self._names = cells
+            self.builder.add(" | ".join(cell for cell in cells if cell), TABLE_ROW)
+            return
+        self.builder.add(row_text(self._names, cells), TABLE_ROW)
+
+    def flush(self) -> None:
+        text = "".join(self._words)
+        self._words.clear()
+        tag = next((tag for tag in reversed(self._kinds) if _BLOCKS[tag] != PARAGRAPH), "")
+        if tag == "pre":
+            self.builder.add(text, CODE)
+            return
+        self.builder.add(" ".join(text.split()), _BLOCKS.get(tag, PARAGRAPH), level=_HEADINGS.get(tag, 0))
