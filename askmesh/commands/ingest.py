@@ -63,8 +63,13 @@ def command(
         raise click.exceptions.Exit(exits.PARTLY)
 
 
-async def ingest_with_progress(client: AsyncClient, files: list[DocumentFile]) -> list[IngestResult]:
-    """Ingest with a progress bar on standard error; each failure is printed when it happens, the sum at the end."""
+async def ingest_with_progress(
+    client: AsyncClient, files: list[DocumentFile], *, is_quiet: bool = False
+) -> list[IngestResult]:
+    """Ingest with a progress bar on standard error; each failure is printed when it happens, the sum at the end.
+
+    With `is_quiet` only failures are printed.
+    """
     results: list[IngestResult] = []
     with Progress(
         TextColumn("Ingesting"),
@@ -74,6 +79,7 @@ async def ingest_with_progress(client: AsyncClient, files: list[DocumentFile]) -
         TextColumn("{task.fields[current]}"),
         console=errors,
         transient=True,
+        disable=is_quiet,
     ) as progress:
         task = progress.add_task("ingest", total=len(files), current="")
         async for result in client.ingest(files):
@@ -84,11 +90,16 @@ async def ingest_with_progress(client: AsyncClient, files: list[DocumentFile]) -
                     f"[red]{escape(result.document_id)}[/red]: {escape(result.error.reason)}: "
                     f"{escape(result.error.message)}"
                 )
+    if not is_quiet:
+        _print_sums(results)
+    return results
+
+
+def _print_sums(results: list[IngestResult]) -> None:
     counts = Counter(result.outcome.lower() for result in results)
     chunks = sum(result.chunk_count for result in results)
     sums = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     errors.print(f"{len(results)} documents: {sums}; {chunks} chunks.")
-    return results
 
 
 def _pair(text: str) -> tuple[str, Scalar]:

@@ -1,0 +1,5 @@
+"""`python -m askmesh` is the command line."""
+
+from askmesh.cli import main
+
+main()

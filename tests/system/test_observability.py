@@ -1,0 +1,129 @@
+"""One ask leaves one connected trace, and moves the right counters."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from concurrent import futures
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from bench.installation import start, stop
+
+
+class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
+    """An OTLP collector that keeps what it gets."""
+
+    def __init__(self):
+        self.spans = []
+        self.came = threading.Condition()
+
+    def Export(self, request, context):  # noqa: N802  # the contract's name
+        with self.came:
+            for resource in request.resource_spans:
+                attributes = {item.key: item.value.string_value for item in resource.resource.attributes}
+                self.spans += [
+                    (attributes["service.name"], span) for scope in resource.scope_spans for span in scope.spans
+                ]
+            self.came.notify_all()
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    def trace(self, trace_id, services):
+        """The spans of one trace, once each of these services has sent one."""
+        deadline = time.monotonic() + 20
+        with self.came:
+            while True:
+                found = [(name, span) for name, span in self.spans if span.trace_id.hex() == trace_id]
+                if services <= {name for name, _ in found}:
+                    return found
+                assert self.came.wait(timeout=deadline - time.monotonic()), f"only {found}"
+
+
+@pytest.fixture(scope="module")
+def receiver():
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    kept = Receiver()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(kept, server)
+    kept.port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield kept
+    server.stop(0).wait()
+
+
+@pytest.fixture(scope="module")
+def traced(receiver, tmp_path_factory):
+    made = start(
+        tmp_path_factory.mktemp("traced"),
+        environment={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}"},
+    )
+    deadline = time.monotonic() + 60
+    while not any("Ctrl-C" in line for line in made.lines):
+        assert made.process.poll() is None, "\n".join(made.lines)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # another process's progress has no event to wait for
+    yield made
+    assert stop(made) == 0, "\n".join(made.lines)
+
+
+def ask(made, question, policy="DEFAULT"):
+    body = json.dumps({"question": question, "cachePolicy": f"CACHE_POLICY_{policy}"}).encode()
+    request = urllib.request.Request(  # noqa: S310  # our own loopback server
+        f"{made.url}/v1/collections/docs:ask", data=body, headers={"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+        return json.load(reply)
+
+
+def metrics(made):
+    with urllib.request.urlopen(made.url + "/metrics", timeout=10) as reply:  # noqa: S310
+        lines = reply.read().decode().splitlines()
+    totals: dict[str, float] = {}
+    for line in lines:
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            totals[name] = float(value)
+            bare = name.partition("{")[0]
+            if bare != name:
+                totals[bare] = totals.get(bare, 0.0) + float(value)
+    return totals
+
+
+def test_one_ask_leaves_one_connected_trace_over_the_three_services(traced, receiver):
+    answer = ask(traced, "What is the walk of one request?", "BYPASS")
+    services = {"askmesh-gateway", "askmesh-orchestrator", "askmesh-retriever"}
+    spans = receiver.trace(answer["started"]["traceId"], services)
+    ids = {span.span_id for _, span in spans}
+    roots = [span for _, span in spans if span.parent_span_id not in ids]
+    assert len(roots) == 1, [(name, span.name) for name, span in spans]
+    assert {name for name, _ in spans} == services
+    names = {span.name for _, span in spans}
+    assert {"rag.ask", "rag.retrieve"} <= names
+
+
+def test_no_span_holds_the_question(traced, receiver):
+    answer = ask(traced, "What is the zebrafish deadline?", "BYPASS")
+    spans = receiver.trace(answer["started"]["traceId"], {"askmesh-gateway", "askmesh-retriever"})
+    assert "zebrafish" not in " ".join(str(span) for _, span in spans)
+
+
+def test_a_miss_then_an_exact_hit_move_their_counters(traced):
+    before = metrics(traced)
+    ask(traced, "What is the pipeline fingerprint?")
+    missed = metrics(traced)
+    ask(traced, "What is the pipeline fingerprint?")
+    hit = metrics(traced)
+    assert missed["rag_cache_miss_total"] - before.get("rag_cache_miss_total", 0) == 1
+    assert hit["rag_cache_hit_total"] - missed.get("rag_cache_hit_total", 0) == 1
+    assert hit["rag_cache_miss_total"] == missed["rag_cache_miss_total"]
+    assert (
+        hit[
+            "rag_orchestrator_latency_count"
+            if "rag_orchestrator_latency_count" in hit
+            else "rag_orchestrator_latency_seconds_count"
+        ]
+        > 0
+    )
