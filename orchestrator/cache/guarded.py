@@ -1,4 +1,57 @@
-"""A cache behind a timebox and a circuit breaker: while it is down an ask costs nothing but the answer's making.
+"""A cache behind a circuit breaker: while it is down an ask pays nothing but the answer's making.
 
-Decorates any AnswerCache. Every failure leaves as CacheUnavailable, which the pipeline takes for a miss.
+Decorates any AnswerCache. The pipeline's budgets bound every call; a cache that overruns them counts as failing.
 """
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+from chassis.breaker import Breaker
+from chassis.budget import Budget
+from chassis.errors import CacheUnavailable
+from orchestrator.ports import AnswerCache
+from orchestrator.types import CachedAnswer, CacheKey, Candidate
+
+Result = TypeVar("Result")
+
+
+class GuardedCache:
+    """Every failure of the inner cache leaves as CacheUnavailable.
+
+    Args:
+        inner: The cache.
+        breaker: Made with error=CacheUnavailable.
+    """
+
+    def __init__(self, inner: AnswerCache, breaker: Breaker) -> None:
+        self._inner = inner
+        self._breaker = breaker
+
+    async def get(self, key: CacheKey, *, budget: Budget) -> CachedAnswer | None:
+        return await self._within(budget, self._inner.get(key, budget=budget))
+
+    async def similar(self, key: CacheKey, vector: Sequence[float], limit: int, *, budget: Budget) -> list[Candidate]:
+        return await self._within(budget, self._inner.similar(key, vector, limit, budget=budget))
+
+    async def put(self, key: CacheKey, answer: CachedAnswer, *, budget: Budget) -> None:
+        await self._within(budget, self._inner.put(key, answer, budget=budget))
+
+    async def evict(self, tenant: str, collection: str, answer_id: str, *, budget: Budget) -> bool:
+        return await self._within(budget, self._inner.evict(tenant, collection, answer_id, budget=budget))
+
+    async def _within(self, budget: Budget, work: Awaitable[Result]) -> Result:
+        async def timed() -> Result:
+            try:
+                async with asyncio.timeout(budget.remaining_s()):
+                    return await work
+            except TimeoutError as exc:
+                raise CacheUnavailable("the answer cache did not answer in time") from exc
+
+        try:
+            return await self._breaker.call(timed)
+        finally:
+            if asyncio.iscoroutine(work):
+                work.close()  # the breaker refused: it was never awaited

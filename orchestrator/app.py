@@ -1,0 +1,260 @@
+"""The orchestrator's composition root: reads top to bottom, closes bottom to top."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from chassis import logs
+from chassis.admission import Admission
+from chassis.auth import Authenticator
+from chassis.breaker import Breaker
+from chassis.channel import open_channel
+from chassis.composition import build_admission, build_authenticator
+from chassis.errors import CacheUnavailable, EmbedderUnavailable, SettingsInvalid
+from chassis.lifecycle import run
+from chassis.server import RunningServer, ServiceBinding, serve
+from chassis.settings import load
+from chassis.telemetry import Telemetry, build_telemetry, current_trace_id
+from embedding.models import ensure_model
+from embedding.ports import Embedder
+from orchestrator.answering import AnswerMaker, RetrievalLimits
+from orchestrator.cache.guard import GUARD_VERSION, is_same_question
+from orchestrator.cache.guarded import GuardedCache
+from orchestrator.cache.key import PipelineFingerprint
+from orchestrator.cache.memory import MemoryAnswerCache
+from orchestrator.generation.extractive import ExtractiveGenerator
+from orchestrator.lookup import AnswerLookup, LookupLimits
+from orchestrator.observed import MeteredGenerator, ObservedAsks
+from orchestrator.pipeline import AskPipeline, Surroundings
+from orchestrator.ports import AnswerCache, Generator, Retriever, TokenCounter
+from orchestrator.prompt import GEMMA_STOP, PROMPT_FINGERPRINT, PromptBuilder
+from orchestrator.redaction import REDACTION_VERSION
+from orchestrator.replay import TRIM_S
+from orchestrator.retrieval.grpc import GrpcRetriever
+from orchestrator.retrieval.hedged import HedgedRetriever
+from orchestrator.service import OrchestratorServicer, binding
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.speaking import Speaker
+from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
+from orchestrator.types import ModelInfo, Sampling
+
+SERVICE_NAME = "askmesh-orchestrator"
+EXTRACT_S = 0.250  # an extractive answer takes 10-40 ms; kept free before the trim for it
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningOrchestrator:
+    """An orchestrator that serves.
+
+    Attributes:
+        address: What a channel dials.
+        bindings: The same servicers, for a second server of the same process.
+    """
+
+    address: str
+    bindings: Sequence[ServiceBinding]
+    authenticator: Authenticator
+    admission: Admission
+    server: RunningServer
+    pipeline: AskPipeline
+
+    async def drain(self) -> None:
+        """Take no new calls, let the open ones end."""
+        await self.server.drain()
+
+
+@asynccontextmanager
+async def build(
+    settings: OrchestratorSettings,
+    *,
+    embedder: Embedder | None = None,
+    telemetry: Telemetry | None = None,
+    generator: Generator | None = None,
+) -> AsyncIterator[RunningOrchestrator]:
+    """Open everything the settings name; serving when entered, drained when left.
+
+    Args:
+        settings: From `chassis.settings.load`.
+        embedder: Shared with the retriever of the same process; None opens what the settings say.
+        telemetry: Shared in one process; then logging and the metrics port are the caller's too.
+        generator: Instead of the one the settings name.
+    Raises:
+        SettingsInvalid: a choice that this installation does not have.  PortInUse: the address is taken.
+    """
+    async with AsyncExitStack() as stack:
+        if telemetry is None:
+            logs.configure(SERVICE_NAME, level=settings.log_level, format=settings.log_format)
+            telemetry = await stack.enter_async_context(build_telemetry(SERVICE_NAME, settings))
+        if embedder is None:
+            embedder = await _open_embedder(settings, stack)
+        counter = _counter(settings)
+        channel = open_channel(settings.retriever_address, telemetry=telemetry)
+        stack.push_async_callback(channel.close)
+        fallback = MeteredGenerator(ExtractiveGenerator(embedder), counter, telemetry)
+        chosen = generator or await _open_generator(settings, stack)
+        model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
+        cache = _cache(settings, telemetry)
+        pipeline = _pipeline(
+            settings,
+            retriever=GrpcRetriever(channel),
+            hedge=GrpcRetriever(channel, is_hedge=True),
+            embedder=embedder,
+            generators=(model, fallback),
+            cache=cache,
+            counter=counter,
+        )
+        stack.push_async_callback(pipeline.closed)
+        defaults = Sampling(settings.default_max_tokens, settings.default_temperature)
+        bindings = (binding(OrchestratorServicer(ObservedAsks(pipeline, telemetry), defaults)),)
+        authenticator = await stack.enter_async_context(build_authenticator(settings))
+        admission = build_admission(settings)
+        server = await stack.enter_async_context(
+            serve(
+                address=settings.listen,
+                bindings=bindings,
+                authenticator=authenticator,
+                admission=admission,
+                telemetry=telemetry,
+                drain_s=settings.drain_s,
+                is_public=settings.public,
+            )
+        )
+        yield RunningOrchestrator(server.address, bindings, authenticator, admission, server, pipeline)
+
+
+def _pipeline(
+    settings: OrchestratorSettings,
+    *,
+    retriever: GrpcRetriever,
+    hedge: Retriever,
+    embedder: Embedder | None,
+    generators: tuple[Generator, Generator],
+    cache: AnswerCache | None,
+    counter: TokenCounter,
+) -> AskPipeline:
+    clock = time.monotonic
+    model, fallback = generators
+    context_tokens = settings.context_tokens
+    fingerprint = PipelineFingerprint(
+        generator=f"{model.model.fingerprint}|{context_tokens}",
+        prompt=PROMPT_FINGERPRINT,
+        embedder=embedder.fingerprint if embedder is not None else "",
+        guard=GUARD_VERSION,
+        redaction=REDACTION_VERSION,
+    )
+    lookup = AnswerLookup(
+        snapshots=retriever,
+        cache=cache,
+        embedder=embedder,
+        is_same_question=is_same_question,
+        fingerprint=fingerprint,
+        limits=LookupLimits(similarity=settings.cache_similarity),
+        clock=clock,
+    )
+    speaker = Speaker(
+        model,
+        fallback,
+        longest_s=settings.generation_timeout_ms / 1_000,
+        first_word_s=TRIM_S + EXTRACT_S,
+        clock=clock,
+    )
+    timebox_s = settings.retrieve_timeout_ms / 1_000
+    maker = AnswerMaker(
+        retriever=HedgedRetriever(retriever, hedge, endpoints=settings.retriever_endpoints, clock=clock),
+        embedder=embedder,
+        speaker=speaker,
+        prompts=PromptBuilder(counter, context_tokens),
+        counter=counter,
+        limits=RetrievalLimits(retrieve_s=timebox_s, retriever_total_s=timebox_s + 0.035),
+        clock=clock,
+    )
+    around = Surroundings(clock=clock, wall=time.time, new_id=lambda: secrets.token_hex(12), trace_id=current_trace_id)
+    return AskPipeline(
+        lookup=lookup, maker=maker, cache=cache, counter=counter, model=model.model.name, surroundings=around
+    )
+
+
+async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) -> Embedder | None:
+    match settings.embedder:
+        case "none":
+            return None
+        case "onnx":
+            # Imported here: without an embedder the process need not load ONNX Runtime.
+            from embedding.onnx import OnnxEmbedder  # noqa: PLC0415
+
+            try:
+                files = await ensure_model(settings.embedder_precision)
+                opened = OnnxEmbedder.opened(files, settings.embedder_precision)
+                return await stack.enter_async_context(opened)
+            except EmbedderUnavailable as error:
+                _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
+                return None
+
+
+def _counter(settings: OrchestratorSettings) -> TokenCounter:
+    return FileTokenCounter(settings.tokenizer_file) if settings.tokenizer_file else EstimatedTokenCounter()
+
+
+async def _open_generator(settings: OrchestratorSettings, stack: AsyncExitStack) -> Generator | None:
+    """The model's generator; None: the extractive one is the model."""
+    match settings.generator:
+        case "extractive":
+            return None
+        case "openai":
+            if not settings.llm_url:
+                raise SettingsInvalid("ASKMESH_ORCHESTRATOR_LLM_URL is required with generator=openai")
+            from orchestrator.generation.openai import OpenAiGenerator  # noqa: PLC0415  # only where it is used
+
+            client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+            key = settings.llm_api_key if settings.llm_api_key.get_secret_value() else None
+            return OpenAiGenerator(
+                client,
+                base_url=settings.llm_url,
+                model=_model(settings),
+                api_key=key,
+                stop=GEMMA_STOP if settings.model_name.startswith("gemma") else (),
+                has_system_role=settings.llm_system_role,
+                stall_timeout_s=settings.token_stall_ms / 1_000,
+            )
+        case _:
+            raise SettingsInvalid("ASKMESH_ORCHESTRATOR_GENERATOR: this version has extractive and openai")
+
+
+def _model(settings: OrchestratorSettings) -> ModelInfo:
+    return ModelInfo(
+        name=settings.model_name,
+        fingerprint=f"openai|{settings.model_name}|{settings.model_revision}|{settings.llm_system_role}",
+        context_tokens=settings.context_tokens,
+        price_per_million_prompt_tokens=settings.price_per_million_prompt_tokens,
+        price_per_million_completion_tokens=settings.price_per_million_completion_tokens,
+    )
+
+
+def _cache(settings: OrchestratorSettings, telemetry: Telemetry) -> AnswerCache | None:
+    match settings.cache:
+        case "off":
+            return None
+        case "memory":
+            memory = MemoryAnswerCache(max_entries=settings.cache_max_entries, ttl_s=settings.cache_ttl_s)
+            return GuardedCache(memory, Breaker("answer cache", error=CacheUnavailable, telemetry=telemetry))
+        case _:
+            raise SettingsInvalid("ASKMESH_ORCHESTRATOR_CACHE: this version has memory and off")
+
+
+def main() -> int:
+    """`python -m orchestrator.app`: serve until SIGTERM."""
+    return run(lambda: build(load(OrchestratorSettings)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The orchestrator's settings: ASKMESH_ORCHESTRATOR_..., read once in app.py; chassis.settings has the common ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from chassis.settings import Also, ServiceSettings, service_config
+from embedding.manifest import Precision
+
+
+def _without_scheme(address: object) -> object:
+    """The original's RETRIEVER_URL is an HTTP URL; gRPC dials its host and port."""
+    return address.removeprefix("http://").rstrip("/") if isinstance(address, str) else address
+
+
+class OrchestratorSettings(ServiceSettings):
+    """Names in `Also` are the original system's."""
+
+    model_config = service_config("ASKMESH_ORCHESTRATOR_")
+
+    retriever_address: Annotated[str, Also("RETRIEVER_URL"), BeforeValidator(_without_scheme)] = Field(
+        "127.0.0.1:50052", description="The retriever's gRPC address: host:port or unix:/path."
+    )
+    # One address may stand for many servers (a Kubernetes service); only then is a second call worth anything.
+    retriever_endpoints: int = Field(
+        1, ge=1, le=10_000, description="How many servers answer at retriever_address; hedging needs two."
+    )
+    retrieve_timeout_ms: Annotated[int, Also("RETRIEVAL_TIMEOUT_MS")] = Field(
+        250, ge=10, le=5_000, description="Milliseconds a retrieval may take (the original's timebox)."
+    )
+
+    embedder: Literal["onnx", "none"] = Field(
+        "onnx", description="onnx: MiniLM in this process; none: no semantic cache, the retriever embeds."
+    )
+    embedder_precision: Precision = Field(
+        Precision.INT8, description="Must be the retriever's, else every question is embedded twice."
+    )
+
+    generator: str = Field(
+        "extractive", description="extractive: the sources' own sentences; openai: a server of chat completions."
+    )
+    llm_url: Annotated[str, Also("LLM_URL")] = Field(
+        "", description="Base URL of the model server with its version (https://host/v1), for generator=openai."
+    )
+    llm_api_key: SecretStr = Field(SecretStr(""), description="Sent to llm_url as a bearer token; empty sends none.")
+    llm_system_role: bool = Field(False, description="The model's chat template knows a system role; Gemma's does not.")
+    model_name: Annotated[str, Also("MODEL_NAME")] = Field(
+        "gemma-2-2b-it", description="The model as the server names it."
+    )
+    model_revision: str = Field("", description="The model's revision; changing it empties the cache.")
+    tokenizer_file: Path | None = Field(None, description="The model's tokenizer.json; none: tokens are estimated.")
+    context_tokens: int = Field(
+        8_192, ge=512, le=2_000_000, description="The model's window in tokens, prompt and answer together."
+    )
+    # 30 s is the original's ConfigMap; its code default of 1.8 s cut every real answer off.
+    generation_timeout_ms: Annotated[int, Also("GEN_TIMEOUT_MS")] = Field(
+        30_000, ge=100, le=600_000, description="Milliseconds the longest generation may take."
+    )
+    token_stall_ms: int = Field(
+        10_000, ge=100, le=600_000, description="Longest gap between two tokens in milliseconds."
+    )
+    price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="US dollars.")
+    price_per_million_completion_tokens: float = Field(0.0, ge=0, description="US dollars.")
+
+    cache: str = Field("memory", description="memory: in this process; off: none.")
+    cache_max_entries: int = Field(2_000, ge=1, le=1_000_000, description="Answers kept, for cache=memory.")
+    cache_ttl_s: Annotated[float, Also("CACHE_TTL_SECONDS")] = Field(
+        600.0, gt=0, le=86_400 * 30, description="Seconds an answer is kept at most."
+    )
+    cache_similarity: Annotated[float, Also("CACHE_SIM_THRESHOLD")] = Field(
+        0.90, ge=0.5, le=1.0, description="Cosine from which on two questions may be the same; the guard decides."
+    )
+
+    default_max_tokens: int = Field(512, ge=1, le=4_096, description="Tokens generated when a request names no limit.")
+    default_temperature: float = Field(0.2, ge=0, le=2, description="Used when a request names none.")
