@@ -1,0 +1,196 @@
+// One answer on the page, from the question to its figures. It is told what happens and shows it; it asks nothing itself.
+
+import { Speaker, status } from "./announce.js";
+import { el, replaceChildren } from "./dom.js";
+import { figures } from "./figures.js";
+import { Prose } from "./prose.js";
+import { SourceList } from "./sources.js";
+import { cacheBadge, counted, degradedWords, errorWords, groundingBadge, milliseconds, partialWords } from "./words.js";
+
+export class AnswerView {
+  text = "";
+  #speaker = new Speaker();
+  #degraded = [];
+  #badges = el("p.badges");
+  #notices = el("div.notices");
+  #progress = el("p.progress", {}, el("span.spinner", { aria: { hidden: "true" } }), el("span", {}, "Looking for passages"));
+  #figures = el("div.figures-slot");
+  #actions = el("div.turn-actions");
+
+  /**
+   * @param {{question: string, details: string, collection: string, onOnly: (documentId: string) => void,
+   *   onAgain: () => void}} context
+   */
+  constructor(context) {
+    this.context = context;
+    this.sources = new SourceList(context);
+    this.prose = new Prose((marker) => this.#citation(marker));
+    this.node = el("article.turn", { aria: { busy: "true", label: `Answer to: ${context.question}` } },
+      el("header.turn-head", {}, el("h3.question", {}, context.question), context.details ? el("p.turn-details", {}, context.details) : null),
+      this.#badges, this.#notices, this.#progress, this.prose.node, this.#figures, this.sources.node, this.#actions,
+    );
+  }
+
+  /** Show one event of the answer; names newer than this page are passed over. */
+  show({ name, data }) {
+    switch (name) {
+      case "answer.started": return this.#started(data);
+      case "retrieval.completed": return this.#retrieved(data);
+      case "citation.added": return this.sources.cite(data.citation);
+      case "answer.delta": return this.#more(data.text);
+      case "answer.completed": return this.#completed(data);
+      default: return undefined;
+    }
+  }
+
+  #started(started) {
+    this.started = started;
+    const badge = cacheBadge(started.cache);
+    if (badge) this.#badge(badge);
+    if (started.model) this.#badge({ label: started.model, tone: "plain", title: "The model that answers" });
+  }
+
+  #retrieved(retrieval) {
+    this.sources.show(retrieval.sources);
+    this.#showDegraded(retrieval.degraded);
+    this.#phase(`Reading ${counted(retrieval.sources.length, "passage")}`);
+  }
+
+  #more(text) {
+    this.#progress.hidden = true;
+    this.node.classList.add("writing");
+    this.text += text;
+    this.prose.show(this.text);
+    this.#speaker.push(text);
+  }
+
+  #completed(completed) {
+    this.completed = completed;
+    const grounding = groundingBadge(completed.grounding);
+    if (grounding) this.#badge(grounding);
+    this.#showDegraded(completed.degraded);
+    const partial = partialWords(completed);
+    if (partial) this.#notice("partial", partial);
+    this.#figures.append(figures(completed));
+    this.#end("Answer complete.");
+  }
+
+  /** The reader stopped it. */
+  stopped() {
+    this.#notice("partial", "Partial: you stopped this answer.");
+    this.#end("Stopped.");
+  }
+
+  failed(error) {
+    const [what, cure] = errorWords(error);
+    if (this.text) this.#notice("partial", "Partial: this is what had arrived.");
+    replaceChildren(this.#actions);
+    this.#notices.append(this.#errorBox(error, what, cure));
+    this.#end(what, { hasActions: false });
+  }
+
+  #errorBox(error, what, cure) {
+    const reason = error.reason === "NETWORK" || error.reason === "BROKEN" ? "" : error.reason;
+    return el("div.notice.error", { role: "alert" },
+      el("p", {}, el("strong", {}, what), cure ? ` ${cure}` : ""),
+      error.fields.length ? el("ul", {}, ...error.fields.map((one) => el("li", {}, `${one.field}: ${one.description}`))) : null,
+      reason ? el("p.fine", {}, `Reason ${reason}`, error.requestId ? [". Request id ", el("code", {}, error.requestId)] : "") : null,
+      retryButton(error.retryAfterMs, this.context.onAgain),
+    );
+  }
+
+  #end(words, { hasActions = true } = {}) {
+    this.#progress.hidden = true;
+    this.node.classList.remove("writing");
+    this.node.setAttribute("aria-busy", "false");
+    this.#speaker.finish();
+    status(words);
+    if (hasActions) this.#actions.append(...this.#endActions());
+  }
+
+  #endActions() {
+    const again = el("button.quiet", { type: "button", on: { click: this.context.onAgain } }, "Ask again");
+    if (!this.text || !navigator.clipboard) return [again];
+    const copy = el("button.quiet", { type: "button" }, "Copy answer");
+    copy.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(this.#plainText());
+      status("Copied.");
+      copy.textContent = "Copied";
+      setTimeout(() => { copy.textContent = "Copy answer"; }, 1600);
+    });
+    return [copy, again];
+  }
+
+  #plainText() {
+    const cited = (this.completed?.citedMarkers ?? []).map((marker) => this.sources.source(marker)).filter(Boolean);
+    const lines = cited.map((source) => `[${source.marker}] ${source.title || source.documentId}${source.uri ? `, ${source.uri}` : ""}`);
+    return [this.text, ...(lines.length ? ["", ...lines] : [])].join("\n");
+  }
+
+  #citation(marker) {
+    const source = this.sources.source(marker);
+    if (!source) return null;
+    const name = source.title || source.documentId;
+    return el("button.cite", {
+      type: "button",
+      title: name,
+      data: { marker },
+      aria: { label: `Source ${marker}: ${name}` },
+      on: { click: () => this.sources.jump(marker) },
+    }, String(marker));
+  }
+
+  #badge({ label, tone, title }) {
+    this.#badges.append(el(`span.badge.${tone}`, { title: title || null }, label));
+  }
+
+  #phase(text) {
+    this.#progress.lastElementChild.textContent = text;
+    status(text);
+  }
+
+  #notice(kind, text) {
+    this.#notices.append(el(`p.notice.${kind}`, {}, text));
+  }
+
+  /** The last report holds the first; each degradation is shown once. */
+  #showDegraded(degraded) {
+    const known = new Set(this.#degraded.map(sameDegradation));
+    const fresh = degraded.filter((one) => !known.has(sameDegradation(one)));
+    if (!fresh.length) return;
+    this.#degraded.push(...fresh);
+    this.#notices.querySelector(".degraded")?.remove();
+    this.#notices.prepend(degradedBox(this.#degraded));
+  }
+}
+
+const sameDegradation = (one) => `${one.stage} ${one.reason}`;
+
+function degradedBox(degraded) {
+  const lines = degraded.map((one) => {
+    const spent = one.milliseconds ? ` after ${milliseconds(one.milliseconds)}` : "";
+    return el("li", {},
+      degradedWords(one),
+      one.effect ? el("span.fine", {}, ` ${one.effect}`) : null,
+      el("span.fine", {}, ` (${one.stage || "unknown stage"}${spent})`),
+    );
+  });
+  return el("div.notice.degraded", { role: "status" },
+    el("p", {}, el("strong", {}, "This answer had to do without something.")),
+    el("ul", {}, ...lines),
+  );
+}
+
+/** "Try again", not before the server said it makes sense. */
+function retryButton(afterMs, onAgain) {
+  const button = el("button.secondary", { type: "button", on: { click: onAgain } }, "Try again");
+  const until = Date.now() + afterMs;
+  const tick = () => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
+    if (left > 0) setTimeout(tick, 250);
+  };
+  tick();
+  return button;
+}

@@ -1,0 +1,33 @@
+// Colours: the system's, or light, or dark by the reader's choice. Loaded first, so that the page never flashes.
+
+import { read, write } from "./storage.js";
+
+const KEY = "askmesh.theme";
+const ORDER = ["auto", "light", "dark"];
+const WORDS = { auto: ["Auto", "automatic"], light: ["Light", "light"], dark: ["Dark", "dark"] };
+
+function stored() {
+  const theme = read(KEY, "auto");
+  return ORDER.includes(theme) ? theme : "auto";
+}
+
+function apply(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+export function start(button) {
+  const show = (theme) => {
+    apply(theme);
+    button.textContent = WORDS[theme][0];
+    button.setAttribute("aria-label", `Colours: ${WORDS[theme][1]}`);
+  };
+  button.addEventListener("click", () => {
+    const theme = ORDER[(ORDER.indexOf(stored()) + 1) % ORDER.length];
+    write(KEY, theme === "auto" ? null : theme);
+    show(theme);
+  });
+  show(stored());
+}
+
+apply(stored());

@@ -1,0 +1,48 @@
+// Running totals since the page was opened.
+
+import { el, replaceChildren } from "./dom.js";
+import { count, milliseconds, money, percent } from "./words.js";
+
+const HITS = new Set(["CACHE_STATUS_HIT_EXACT", "CACHE_STATUS_HIT_SEMANTIC"]);
+
+export class Totals {
+  #asks = 0;
+  #completed = 0;
+  #ms = 0;
+  #last = 0;
+  #hits = 0;
+  #cost = 0;
+  #currency = "USD";
+
+  constructor(node) {
+    this.node = node;
+    this.#render();
+  }
+
+  asked() {
+    this.#asks += 1;
+    this.#render();
+  }
+
+  completed(started, completed) {
+    this.#completed += 1;
+    this.#last = completed.timings.totalMs;
+    this.#ms += this.#last;
+    this.#hits += HITS.has(started?.cache?.status) ? 1 : 0;
+    this.#cost += completed.cost.amount;
+    this.#currency = completed.cost.currency;
+    this.#render();
+  }
+
+  #render() {
+    const isNew = this.#completed === 0;
+    const rows = [
+      ["Asks", count(this.#asks)],
+      ["Average", isNew ? "–" : milliseconds(this.#ms / this.#completed)],
+      ["Last", isNew ? "–" : milliseconds(this.#last)],
+      ["Cache hits", isNew ? "–" : `${count(this.#hits)} (${percent(this.#hits / this.#completed)})`],
+      ["Cost", isNew ? "–" : this.#cost ? money(this.#cost, this.#currency) : "nothing"],
+    ];
+    replaceChildren(this.node, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  }
+}
