@@ -180,8 +180,9 @@ class DocumentWriter:
     ) -> PreparedDocument:
         """Parse, cut and embed."""
         parsed = await self._tools.parser.parse(source, budget=budget)
-        title = source.title or parsed.title or PurePosixPath(source.document_id).name
+        title = source.title or parsed.title
         budget.check("chunking")
+        # The chunks know a real title only: a file's name in front of each of them would be noise to the embedder.
         drafts = await asyncio.to_thread(chunk, parsed, title=title, tokens=self._tools.tokens)
         if not drafts:
             raise DocumentEmpty("the document has no text: a scan needs OCR first")
@@ -210,7 +211,7 @@ class DocumentWriter:
         return DocumentRecord(
             document_id=source.document_id,
             version=0,  # the transaction gives it one
-            title=title,
+            title=title or PurePosixPath(source.document_id).name,
             uri=source.uri,
             source=source.source,
             content_type=parsed.content_type,
