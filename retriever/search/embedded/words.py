@@ -1,7 +1,7 @@
 """A question as a full-text query: its words, quoted, any of them.
 
 Stop words are dropped from the question only, never from the index: "The Who" stays findable, and so does a question
-made of nothing else. XQuAD-en: nDCG@10 .9702 with, .9648 without (facts.md measured it; make eval repeats it).
+made of nothing else. XQuAD-en, 240 passages: nDCG@10 .9676 with, .9656 without; .9706 once titles are indexed too.
 """
 
 from __future__ import annotations

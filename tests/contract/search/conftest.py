@@ -1,0 +1,40 @@
+"""The adapters under test. A new set of leaves joins by one entry in ADAPTERS and passes everything here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retriever.ingest.commit import Committer, Stores
+from retriever.search.embedded import open_embedded
+
+ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {
+    "embedded": open_embedded,
+}
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def open_leaves(request) -> Callable[[Path], AbstractAsyncContextManager[Any]]:
+    """Opens a set of leaves: an object with .dense .lexical .heads .records .leases."""
+    return ADAPTERS[request.param]
+
+
+@pytest.fixture
+async def leaves(open_leaves, tmp_path) -> AsyncIterator[Any]:
+    async with open_leaves(tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture
+def stores(leaves) -> Stores:
+    return Stores(heads=leaves.heads, records=leaves.records, dense=leaves.dense, lexical=leaves.lexical)
+
+
+@pytest.fixture
+async def committer(stores) -> AsyncIterator[Committer]:
+    async with Committer(stores, owner="this process") as opened:
+        yield opened
