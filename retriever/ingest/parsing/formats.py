@@ -1,6 +1,6 @@
 """Which format a document has: what its owner declares, then its id's extension, then its bytes.
 
-Rule 1: a declared type is believed but checked: bytes of another kind are DOCUMENT_UNREADABLE, never parsed as that kind.
+Rule 1: a declared type is believed but checked: bytes of another kind are DOCUMENT_UNREADABLE, never parsed as it.
 Rule 2: octet-stream declares nothing.
 """
 
