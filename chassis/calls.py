@@ -47,15 +47,14 @@ class OpenCalls:
             self._open.discard(call)
             self._changed.set()
 
-    async def ended(self) -> None:
-        """Return once no call is open but exempt ones."""
-        while any(not call.is_exempt for call in self._open):
+    async def ended(self, *, with_exempt: bool = False) -> None:
+        """Return once no call is open; exempt ones only count when asked for."""
+        while any(with_exempt or not call.is_exempt for call in self._open):
             self._changed.clear()
             await self._changed.wait()
 
-    def force(self, *, exempt_only: bool = False) -> int:
-        """End calls that are still open; returns how many."""
-        chosen = [call for call in self._open if call.is_exempt or not exempt_only]
-        for call in chosen:
+    def force(self) -> int:
+        """End the calls that are still open; returns how many."""
+        for call in (chosen := tuple(self._open)):
             call.force()
         return len(chosen)

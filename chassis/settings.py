@@ -27,7 +27,9 @@ from chassis.errors import SettingsInvalid
 ROOT_PREFIX: Final = "ASKMESH_"
 
 # Families of names that belong to other processes or programs: not this service's business.
-FAMILIES: Final = ("RETRIEVER_", "ORCHESTRATOR_", "GATEWAY_", "EMBEDDING_", "CLIENT_", "BENCH_", "TEST_", "RIG")
+FAMILIES: Final = (
+    "RETRIEVER_", "ORCHESTRATOR_", "GATEWAY_", "EMBEDDING_", "LOCAL_", "CLIENT_", "BENCH_", "EVAL_DATA", "TEST_", "RIG",
+)  # fmt: skip
 
 # What Kubernetes puts into every pod for a Service called askmesh-...: nobody typed these.
 _SERVICE_LINK = re.compile(r".*_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from chassis import errors
@@ -22,14 +22,16 @@ from chassis.errors import BackendUnavailable, FieldViolation, InvalidRequest, R
 DOMAIN: Final = "askmesh"
 DETAILS_HEADER: Final = "grpc-status-details-bin"
 
-# A status travels in trailing metadata, of which gRPC refuses more than 8 KiB by default, message and details together
-# (the message twice). The bounds below keep the worst case, all of it non-ASCII, under that.
-MAX_MESSAGE_CHARS: Final = 300
-MAX_VIOLATIONS: Final = 16
-MAX_VIOLATION_CHARS: Final = 120
-MAX_METADATA: Final = 8
-MAX_METADATA_CHARS: Final = 100
-MAX_DETAILS_BYTES: Final = 3_600
+# A status travels in trailing metadata, of which gRPC refuses more than 8 KiB by default. The message is in it twice,
+# once percent-encoded (three times its bytes), the details in base64 (four thirds): 1,200 + 5,300 bytes at worst.
+MAX_MESSAGE_BYTES: Final = 400
+MAX_STATUS_BYTES: Final = 4_000
+MAX_FACTS: Final = 8
+MAX_FACT_BYTES: Final = 60
+MAX_ID_BYTES: Final = 100
+MAX_FIELD_BYTES: Final = 120
+MAX_DESCRIPTION_BYTES: Final = 200
+_ANY_BYTES: Final = 60  # the type URL and lengths around a detail
 
 _INTERNAL_MESSAGE: Final = "internal error; report the request id"
 
@@ -124,13 +126,14 @@ def retry_after_s_of(error: RagError) -> float | None:
 
 def to_rpc_status(error: RagError, request_id: str) -> status_pb2.Status:
     """The status a caller sees, with its details; never larger than trailing metadata may be."""
-    is_internal = code_of(error.reason) is _Code.INTERNAL
-    message = _INTERNAL_MESSAGE if is_internal else _cut(error.message, MAX_MESSAGE_CHARS)
-    status = status_pb2.Status(code=_number(code_of(error.reason)), message=message)
+    code = code_of(error.reason)
+    message = _INTERNAL_MESSAGE if code is _Code.INTERNAL else _cut(error.message, MAX_MESSAGE_BYTES)
+    status = status_pb2.Status(code=_number(code), message=message)
     for detail in _details(error, request_id):
         status.details.add().Pack(detail)
-        if status.ByteSize() > MAX_DETAILS_BYTES:
-            del status.details[-1]
+    if isinstance(error, InvalidRequest) and error.violations:
+        room = MAX_STATUS_BYTES - status.ByteSize() - _ANY_BYTES
+        status.details.add().Pack(_bad_request(error.violations, room))
     return status
 
 
@@ -180,30 +183,28 @@ def status_of(exc: grpc.RpcError) -> status_pb2.Status | None:
     return None
 
 
-def _details(error: RagError, request_id: str) -> Iterator[object]:
-    """The details, the most needed first: what does not fit is left out from the end."""
+def _details(error: RagError, request_id: str) -> Iterator[Message]:
     row = TABLE.get(error.reason, TABLE["INTERNAL"])
     facts = {} if row.code is _Code.INTERNAL else _bounded(error.metadata)
     yield error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=facts)
-    yield error_details_pb2.RequestInfo(request_id=_cut(request_id, MAX_METADATA_CHARS))
+    yield error_details_pb2.RequestInfo(request_id=_cut(request_id, MAX_ID_BYTES))
     after_s = retry_after_s_of(error)
     if after_s is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromMilliseconds(round(max(0.0, after_s) * 1_000))
         yield retry
     if row.resource:
-        name = _cut(error.metadata.get(row.resource, ""), MAX_METADATA_CHARS)
+        name = _cut(error.metadata.get(row.resource, ""), MAX_ID_BYTES)
         yield error_details_pb2.ResourceInfo(resource_type=row.resource, resource_name=name)
-    if isinstance(error, InvalidRequest) and error.violations:
-        yield _bad_request(error.violations)
 
 
-def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
+def _bad_request(violations: Sequence[FieldViolation], room: int) -> error_details_pb2.BadRequest:
+    """As many violations as there is room for, in order: whoever corrects these learns of the rest."""
     bad = error_details_pb2.BadRequest()
-    for violation in violations[:MAX_VIOLATIONS]:
-        field = _cut(violation.field, MAX_VIOLATION_CHARS)
-        bad.field_violations.add(field=field, description=_cut(violation.description, MAX_VIOLATION_CHARS))
-        if bad.ByteSize() > MAX_DETAILS_BYTES // 2:
+    for violation in violations:
+        field, description = _cut(violation.field, MAX_FIELD_BYTES), _cut(violation.description, MAX_DESCRIPTION_BYTES)
+        bad.field_violations.add(field=field, description=description)
+        if bad.ByteSize() > room:
             del bad.field_violations[-1]
             break
     return bad
@@ -263,9 +264,13 @@ def _number(code: grpc.StatusCode) -> int:
 
 
 def _bounded(metadata: Mapping[str, str]) -> dict[str, str]:
-    items = sorted(metadata.items())[:MAX_METADATA]
-    return {_cut(key, MAX_METADATA_CHARS): _cut(value, MAX_METADATA_CHARS) for key, value in items}
+    facts = sorted(metadata.items())[:MAX_FACTS]
+    return {_cut(key, MAX_FACT_BYTES): _cut(value, MAX_FACT_BYTES) for key, value in facts}
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """The text, or its beginning with an ellipsis, in at most `limit` bytes of UTF-8; lone surrogates are replaced."""
+    whole = text.encode("utf-8", "replace")
+    if len(whole) <= limit:
+        return whole.decode()
+    return whole[: limit - len("…".encode())].decode("utf-8", "ignore") + "…"
