@@ -24,6 +24,7 @@ __all__ = ["HELD_CHARS", "CitationStream", "Marker", "find_markers"]
 
 HELD_CHARS = 8  # "[12, 13]": longer lists are worked off number by number
 CLAIM_CHARS = 1_200  # of the text before a marker: two sentences at their longest
+TAIL_CHARS = 4  # "[123": the longest beginning of a marker that a "]" would finish
 
 _COMPLETE = re.compile(r"\[ ?\d{1,3}(?: ?, ?\d{1,3})* ?\]")
 _PREFIX = re.compile(r"\[ ?(?:\d{1,3} ?, ?)*(?:\d{1,3} ?)?")
@@ -56,6 +57,7 @@ class CitationStream:
         self._held = ""
         self._said: list[str] = []
         self._claim = ""  # what the next marker closes: the text since the last one, at most CLAIM_CHARS
+        self._tail = ""  # the last characters let through, markers included
         self._is_closed = False  # a marker was seen since: the next word begins a claim of its own
         self._cited: list[int] = []
 
@@ -114,9 +116,9 @@ class CitationStream:
             if number in self._quoters:
                 self._cite(number, out)
                 self._is_closed = True
-                out.text.append(f"{blank}[{number}]")
+                self._let_through(f"{blank}[{number}]", out)
                 blank = ""
-            elif _OPEN_TAIL.search(self._claim):  # "[1[99]]": what is left must not close up to a marker
+            elif _OPEN_TAIL.search(self._tail):  # "[1[99]]": what is left must not close up to a marker
                 self._say(" ", out)
 
     def _shortened(self, held: str, out: _Outbox) -> str:
@@ -136,11 +138,15 @@ class CitationStream:
 
     def _say(self, text: str, out: _Outbox) -> None:
         self._code.read(text)
-        out.text.append(text)
+        self._let_through(text, out)
         first = next((index for index, char in enumerate(text) if char.isalnum()), None)
         if self._is_closed and first is not None:
             self._claim, self._is_closed, text = "", False, text[first:]
         self._claim = (self._claim + text)[-CLAIM_CHARS:]
+
+    def _let_through(self, text: str, out: _Outbox) -> None:
+        self._tail = (self._tail + text)[-TAIL_CHARS:]
+        out.text.append(text)
 
     def _sent(self, out: _Outbox) -> list[CitationAdded | AnswerDelta]:
         out.flush()

@@ -43,6 +43,7 @@ class Evidence:
     start: int
     end: int
     stems: frozenset[str]
+    lead: str = ""  # the heading or question it stands under
     features: tuple[float, ...] = ()
 
     @property
@@ -52,6 +53,11 @@ class Evidence:
         if "```" in said or said.count("`") % 2:
             said = said.replace("`", "")
         return " ".join(said.split())
+
+    @property
+    def embed_text(self) -> str:
+        """What its meaning is taken from: "In Smiljan." says little without the question above it."""
+        return f"{self.lead} {self.text}".strip()
 
     @property
     def word_count(self) -> int:
@@ -113,7 +119,7 @@ def read(question: str, sources: Sequence[Source]) -> Reading:
     for passage, line in found:
         if line.can_answer:
             features = asked.features(passage, line, weights, best_cosine)
-            scored.append(Evidence(passage.source, line.start, line.end, line.stems, features))
+            scored.append(Evidence(passage.source, line.start, line.end, line.stems, line.lead, features))
     scored.sort(key=lambda one: -_dot(LEXICAL_WEIGHTS, one.features))
     reading = Reading(_distinct(scored), asked.signals(passages))
     return replace(reading, shortlist=_likely(reading.ranked(None)))
@@ -121,13 +127,14 @@ def read(question: str, sources: Sequence[Source]) -> Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A sentence of a passage; `before` is what the sentence before it, or the heading above, says."""
+    """A sentence of a passage; `before` is what the sentence before it says, `lead` the heading or question above."""
 
     start: int
     end: int
     words: tuple[Word, ...]
     stems: frozenset[str]
     before: frozenset[str]
+    lead: str
     can_answer: bool
 
 
@@ -142,13 +149,14 @@ class _Passage:
     def of(cls, rank: int, source: Source) -> _Passage:
         context = frozenset(word.stem for word in words(f"{source.title} {source.section}"))
         lines: list[_Line] = []
-        before = context
+        before, lead = context, source.section
         for span in sentences(source.text):
-            text_words = tuple(words(source.text[span.start : span.end]))
+            said = source.text[span.start : span.end]
+            text_words = tuple(words(said))
             stems = frozenset(word.stem for word in text_words)
-            can_answer = bool(stems) and not span.is_heading and source.text[span.end - 1] != "?"
-            lines.append(_Line(span.start, span.end, text_words, stems, before, can_answer))
-            before = stems
+            can_answer = bool(stems) and not span.is_heading and not said.endswith("?")
+            lines.append(_Line(span.start, span.end, text_words, stems, before, lead, can_answer))
+            before, lead = stems, "" if can_answer else said.lstrip("# ")
         return cls(rank, source, context.union(*(line.stems for line in lines)), tuple(lines))
 
 

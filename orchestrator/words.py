@@ -29,13 +29,14 @@ tell list describe explain
 """
 STOP_WORDS = frozenset(_CLOSED_CLASSES.split())
 
-# Longest first within a family: the first that fits is cut. What it leaves must be a stem of its own.
+# After the plural is gone. Longest first within a family: the first that fits is cut.
 _SUFFIXES = (
     ("ational", "ate"), ("ization", "ize"), ("isation", "ize"), ("iveness", "ive"), ("fulness", "ful"), ("ingly", ""),
-    ("edly", ""), ("ments", ""), ("ment", ""), ("ations", "ate"), ("ation", "ate"), ("ities", ""), ("ity", ""),
-    ("iest", "y"), ("ies", "y"), ("ied", "y"), ("ions", ""), ("ion", ""), ("ers", ""), ("ing", ""), ("ed", ""),
-    ("er", ""), ("est", ""), ("ly", ""), ("es", ""), ("s", ""), ("al", ""), ("ive", ""), ("e", ""),
+    ("edly", ""), ("ment", ""), ("ation", "ate"), ("ity", ""), ("iest", "y"), ("ied", "y"), ("ion", ""), ("ing", ""),
+    ("ed", ""), ("ed", "e"), ("er", ""), ("est", ""), ("ly", ""), ("al", ""), ("ive", ""), ("e", ""),
 )  # fmt: skip  # a table reads better in rows than one pair per line
+_SIBILANTS = ("ss", "x", "zz", "ch", "sh")
+_VOWELS = frozenset("aeiouy")
 _MIN_STEM = 3  # "red" must not become "r", nor "using" "us"
 _RARE_LENGTH = 8  # a word's length says how rare it is up to here; beyond it only how long it is
 
@@ -72,11 +73,26 @@ def stem(word: str) -> str:
     lower = word.lower().removesuffix("'s").removesuffix("\u2019s")
     if len(lower) <= _MIN_STEM or lower[0].isdigit():
         return lower
+    singular = _singular(lower)
     for suffix, rest in _SUFFIXES:
-        if lower.endswith(suffix) and len(lower) - len(suffix) >= _MIN_STEM:
-            lower = lower[: len(lower) - len(suffix)] + rest
-            break
-    return _levelled(lower)
+        if singular.endswith(suffix) and _is_stem(head := singular[: len(singular) - len(suffix)], rest):
+            return _levelled(head + rest)
+    return _levelled(singular)
+
+
+def _singular(lower: str) -> str:
+    if lower.endswith("ies"):
+        return lower[:-3] + "y" if len(lower) > _MIN_STEM + 1 else lower[:-1]
+    if lower.endswith("es") and lower[:-2].endswith(_SIBILANTS):
+        return lower[:-2]
+    return lower if lower.endswith(("ss", "us", "is")) else lower.removesuffix("s")
+
+
+def _is_stem(head: str, rest: str) -> bool:
+    """Long enough, with a vowel of its own ("string" is no form of "str") and not cut in "ee" ("need")."""
+    return (
+        len(head) + len(rest) >= _MIN_STEM and not _VOWELS.isdisjoint(head) and not (rest != "y" and head.endswith("e"))
+    )
 
 
 def _levelled(cut: str) -> str:

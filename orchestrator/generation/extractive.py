@@ -100,7 +100,7 @@ class ExtractiveGenerator:
             return None
         cap = budget.within(min(EMBED_CAP_S, EMBED_SHARE * budget.remaining_s()))
         try:
-            vectors = await self._embedder.embed([question, *(one.text for one in sentences)], budget=cap)
+            vectors = await self._embedder.embed([question, *(one.embed_text for one in sentences)], budget=cap)
         except (DeadlineExceeded, EmbedderUnavailable):
             return None
         cosines: list[float] = (vectors[1:] @ vectors[0]).tolist()

@@ -1,0 +1,136 @@
+"""The extractive generator, held to the port's suite and to what it alone promises."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chassis.budget import Budget
+from chassis.errors import DeadlineExceeded, EmbedderUnavailable
+from orchestrator.generation.extractive import MAX_SENTENCES, ExtractiveGenerator
+from orchestrator.grounding import NOT_FOUND_TEXT
+from orchestrator.types import FinishReason, Prompt, Sampling
+from tests.contract.generation.suite import WAIT_S, GeneratorRig, GeneratorSuite, collected, text_of
+from tests.unit.orchestrator.embedders import BrokenEmbedder, WordEmbedder
+from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
+
+SOURCES = (passage(1, TESLA, start_char=50), passage(2, AMAZON))
+
+
+def ask(question: str, sources=SOURCES) -> Prompt:
+    return Prompt("", "", question, tuple(sources), 0, is_estimate=True)
+
+
+async def answered(generator: ExtractiveGenerator, prompt: Prompt, **sampling):
+    return await collected(generator.generate(prompt, Sampling(**sampling), budget=Budget.of(WAIT_S)))
+
+
+class TestSuite(GeneratorSuite):
+    @pytest.fixture(params=["embedder", "lexical"])
+    def rig(self, request) -> GeneratorRig:
+        """No `stopped`: the engine is the coroutine itself. No `hold`: it only pauses where its reader does."""
+        text = "Tesla moved to Paris. Tesla moved to Prague."
+        generator = ExtractiveGenerator(WordEmbedder() if request.param == "embedder" else None)
+        return GeneratorRig(
+            generator,
+            ask("Where was Tesla moved?", [passage(1, text)]),
+            "Tesla moved to Paris. [1] Tesla moved to Prague. [1]",
+        )
+
+
+@pytest.fixture(params=["embedder", "lexical"])
+def generator(request):
+    return ExtractiveGenerator(WordEmbedder() if request.param == "embedder" else None)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("Where was Nikola Tesla born?", "Nikola Tesla was born in the village of Smiljan in 1856. [1]"),
+        ("When did Tesla die?", "Tesla died in New York on 7 January 1943. [1]"),
+        ("How many square kilometres does the Amazon basin encompass?", "encompasses 7,000,000 square kilometres. [2]"),
+        (
+            "Which country holds the majority of the rainforest?",
+            "is contained within Brazil, with 60% of the rainforest. [2]",
+        ),
+    ],
+)
+async def test_the_first_piece_is_the_sentence_that_answers_with_its_marker(generator, question, sentence):
+    events = await answered(generator, ask(question))
+    assert events[0].text.endswith(sentence)
+    assert events[-1].finish_reason is FinishReason.STOP
+
+
+async def test_every_sentence_stands_in_the_source_it_cites(generator):
+    text = text_of(await answered(generator, ask("What did Tesla do in New York?")))
+    said = re.findall(r"(.+?) \[(\d)\](?: |$)", text)
+    assert 1 <= len(said) <= MAX_SENTENCES
+    assert all(sentence in SOURCES[int(marker) - 1].text for sentence, marker in said)
+
+
+async def test_a_question_about_something_else_is_not_answered(generator):
+    events = await answered(generator, ask("What is the annual revenue of Procter & Gamble?"))
+    assert text_of(events) == NOT_FOUND_TEXT
+    assert events[-1].finish_reason is FinishReason.NOT_FOUND
+
+
+@pytest.mark.parametrize("sources", [[], [passage(1, "# Only a heading")], [passage(1, "   ")], [passage(1, "?!")]])
+async def test_nothing_to_quote_is_not_found(generator, sources):
+    events = await answered(generator, ask("Where was Tesla born?", sources))
+    assert events[-1].finish_reason is FinishReason.NOT_FOUND
+
+
+async def test_a_heading_or_a_question_is_no_answer_but_points_to_one(generator):
+    faq = "## Where was Tesla born?\nWhere was Tesla born?\nIn Smiljan, a village that was then in the Austrian Empire."
+    events = await answered(generator, ask("Where was Tesla born?", [passage(1, faq)]))
+    assert events[0].text == "In Smiljan, a village that was then in the Austrian Empire. [1]"
+
+
+async def test_a_sentence_that_two_chunks_share_is_said_once_and_whole(generator):
+    whole = passage(1, TESLA, document_id="d", start_char=0)
+    cut = passage(2, TESLA[20:], document_id="d", start_char=20)
+    text = text_of(await answered(generator, ask("Where was Nikola Tesla born?", [cut, whole])))
+    assert text.startswith("Nikola Tesla was born in the village of Smiljan in 1856. [1]")
+    assert text.count("Smiljan") == 1
+
+
+async def test_the_documents_own_reference_marks_do_not_cite(generator):
+    text = "Tesla was born in Smiljan in `1856.[2][14]"
+    events = await answered(generator, ask("Where was Tesla born?", [passage(1, text)]))
+    assert events[0].text == "Tesla was born in Smiljan in 1856. [1]"
+
+
+async def test_the_answer_stays_within_max_tokens_but_says_one_sentence(generator):
+    prompt = ask("Where was Tesla moved?", [passage(1, "Tesla moved to Paris. Tesla moved to Prague.")])
+    events = await answered(generator, prompt, max_tokens=8)
+    assert text_of(events) == "Tesla moved to Paris. [1]"
+    assert events[-1].finish_reason is FinishReason.LENGTH
+
+
+async def test_only_a_handful_of_sentences_is_embedded_and_in_one_call():
+    embedder = WordEmbedder()
+    long = passage(1, " ".join(f"Tesla was in the city of number {number}." for number in range(200)))
+    await answered(ExtractiveGenerator(embedder), ask("Where was Tesla?", [long, *SOURCES]))
+    assert [len(call) <= 7 for call in embedder.calls] == [True]
+
+
+@pytest.mark.parametrize("error", [EmbedderUnavailable("out"), DeadlineExceeded("late")])
+async def test_without_an_embedder_the_lexical_answer_stands(error):
+    events = await answered(ExtractiveGenerator(BrokenEmbedder(error)), ask("Where was Nikola Tesla born?"))
+    assert "Smiljan" in text_of(events)
+
+
+async def test_a_budget_that_ends_between_sentences_ends_the_answer_there():
+    now = [0.0]
+    prompt = ask("Where was Tesla moved?", [passage(1, "Tesla moved to Paris. Tesla moved to Prague.")])
+    events = ExtractiveGenerator(None).generate(prompt, Sampling(), budget=Budget.of(1.0, clock=lambda: now[0]))
+    assert (await anext(events)).text == "Tesla moved to Paris. [1]"
+    now[0] = 2.0
+    with pytest.raises(DeadlineExceeded):
+        await anext(events)
+
+
+def test_the_fingerprint_names_the_embedder_it_depends_on():
+    fingerprints = {ExtractiveGenerator(embedder).model.fingerprint for embedder in (None, WordEmbedder())}
+    assert len(fingerprints) == 2

@@ -1,0 +1,86 @@
+"""Whether the sources carry an answer, before it is made and after."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.evidence import Signals, read
+from orchestrator.grounding import NOT_FOUND_TEXT, answerability, assess, is_answerable
+from orchestrator.types import FinishReason, Grounding
+from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
+
+SOURCES = (passage(1, TESLA), passage(2, AMAZON, title="The Amazon"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Tesla was born in Smiljan in 1856. [1]", Grounding.SUPPORTED),
+        ("Tesla was born in Smiljan in 1856 [1].", Grounding.SUPPORTED),
+        ("Tesla was born in Smiljan. [1] The forest is mostly in Brazil. [2]", Grounding.SUPPORTED),
+        ("Tesla died in New York, far from the rainforest of Brazil. [1][2]", Grounding.PARTIAL),
+        ("Tesla was born in Smiljan. [2]", Grounding.PARTIAL),
+        ("Tesla was born in Smiljan.", Grounding.PARTIAL),
+        ("Tesla was born in Smiljan in 1857. [1]", Grounding.PARTIAL),
+        ("Tesla was born in Smiljan. [1] He invented wireless telephones. [1]", Grounding.PARTIAL),
+        ("Tesla was born in Smiljan. [1] He invented wireless telephones.", Grounding.PARTIAL),
+        ("Tesla emigrated to New York. [3]", Grounding.PARTIAL),
+        ("Yes. Tesla died in New York. [1]", Grounding.SUPPORTED),
+        ("60% of the rainforest lies in Brazil. [2]", Grounding.SUPPORTED),
+        ("61% of the rainforest lies in Brazil. [2]", Grounding.PARTIAL),
+        (NOT_FOUND_TEXT, Grounding.NOT_FOUND),
+        ("The provided sources don't contain any information about this.", Grounding.NOT_FOUND),
+        ("I do not know. The text is about Tesla. [1]", Grounding.NOT_FOUND),
+        ("There is no information about it in the passages.", Grounding.NOT_FOUND),
+        ("", Grounding.NOT_FOUND),
+        (" \n", Grounding.NOT_FOUND),
+    ],
+)
+def test_an_answer_is_as_grounded_as_its_sentences(text, expected):
+    assert assess(text, SOURCES, FinishReason.STOP) is expected
+
+
+def test_a_generator_that_found_nothing_is_believed():
+    assert assess("Tesla died in New York. [1]", SOURCES, FinishReason.NOT_FOUND) is Grounding.NOT_FOUND
+
+
+def test_a_marker_in_code_supports_nothing():
+    assert assess("Tesla was born in Smiljan `[1]`.", SOURCES, FinishReason.STOP) is Grounding.PARTIAL
+
+
+def test_a_cut_answer_is_judged_by_what_it_says():
+    assert assess("Tesla was born in Smiljan. [1]", SOURCES, FinishReason.DEADLINE) is Grounding.SUPPORTED
+
+
+GOOD = Signals(0.75, 0.80, 1.0, 0.9, 1.0)
+BAD = Signals(0.20, 0.25, 0.2, 0.1, 0.0)
+
+
+def test_strong_signals_answer_and_weak_ones_do_not():
+    assert is_answerable(GOOD)
+    assert not is_answerable(BAD)
+
+
+@pytest.mark.parametrize("field", ["passage_cosine", "sentence_cosine", "passage_coverage", "name_coverage"])
+def test_each_signal_moves_the_belief_its_own_way(field):
+    weaker = {name: getattr(GOOD, name) for name in Signals.__slots__} | {field: 0.0}
+    assert answerability(Signals(**weaker)) < answerability(GOOD)
+
+
+def test_without_an_embedder_words_alone_decide():
+    assert is_answerable(Signals(None, None, 1.0, 0.8, 1.0))
+    assert not is_answerable(Signals(None, None, 0.2, 0.1, 0.0))
+
+
+def test_without_the_dense_leg_the_sentence_stands_for_the_passage():
+    assert is_answerable(Signals(None, 0.8, 1.0, 0.8, 1.0))
+    assert not is_answerable(Signals(None, 0.2, 0.2, 0.1, 0.0))
+
+
+def test_signals_tell_a_question_about_the_passages_from_one_about_something_else():
+    about = read("Where was Nikola Tesla born?", SOURCES).signals
+    other = read("What is the annual revenue of Apple?", SOURCES).signals
+    assert about.passage_coverage == 1.0
+    assert about.name_coverage == 1.0
+    assert other.passage_coverage == 0.0
+    assert other.name_coverage == 0.0

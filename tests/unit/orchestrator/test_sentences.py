@@ -1,0 +1,74 @@
+"""Sentences are spans of the text they come from."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.sentences import MAX_SENTENCE_CHARS, sentences
+
+MARKS = st.text(alphabet=st.sampled_from("aB1. !?\n-#|`。\t,;\"'()[]…é漢"), max_size=400)
+
+
+def split(text: str) -> list[str]:
+    return [text[one.start : one.end] for one in sentences(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One here. Two there.", ["One here.", "Two there."]),
+        ("Is it? It is! Good.", ["Is it?", "It is!", "Good."]),
+        ('He said "no." She left.', ['He said "no."', "She left."]),
+        ("Dr. Smith met Mr. J. Brown. They spoke.", ["Dr. Smith met Mr. J. Brown.", "They spoke."]),
+        ("He lives in the U.S. In 1990 he came.", ["He lives in the U.S.", "In 1990 he came."]),
+        ("It is the U.S. Army that came.", ["It is the U.S. Army that came."]),
+        ("See e.g. this one, i.e. that.", ["See e.g. this one, i.e. that."]),
+        ("It grew by 3.5 per cent. Then no more.", ["It grew by 3.5 per cent.", "Then no more."]),
+        ("It is known.[12] The rest is not.", ["It is known.[12]", "The rest is not."]),
+        ("A line that\nis wrapped. Next.", ["A line that\nis wrapped.", "Next."]),
+        ("No stop here\n\nA paragraph", ["No stop here", "A paragraph"]),
+        ("- first\n- second", ["first", "second"]),
+        ("1. first\n2. second", ["first", "second"]),
+        ("all lower case. so is this.", ["all lower case.", "so is this."]),
+        ("这是一句。那是一句。", ["这是一句。", "那是一句。"]),
+        ("", []),
+        (" \n\n \n", []),
+    ],
+)
+def test_a_text_falls_into_its_sentences(text, expected):
+    assert split(text) == expected
+
+
+def test_a_heading_is_marked_and_stands_alone():
+    text = "# The cache\nIt holds answers.\n## Keys\nThey are hashed."
+    assert [(text[one.start : one.end], one.is_heading) for one in sentences(text)] == [
+        ("# The cache", True),
+        ("It holds answers.", False),
+        ("## Keys", True),
+        ("They are hashed.", False),
+    ]
+
+
+def test_a_dump_without_a_stop_is_cut_into_bounded_pieces():
+    pieces = split("word " * 1_000)
+    assert len(pieces) > 1
+    assert all(len(piece) <= MAX_SENTENCE_CHARS for piece in pieces)
+    assert "".join(pieces).count("word") == 1_000
+
+
+@given(MARKS)
+def test_spans_are_ordered_disjoint_trimmed_and_bounded(text):
+    end = 0
+    for one in sentences(text):
+        assert end <= one.start < one.end <= len(text)
+        assert text[one.start : one.end] == text[one.start : one.end].strip()
+        assert one.end - one.start <= MAX_SENTENCE_CHARS
+        end = one.end
+
+
+@given(MARKS)
+def test_no_letter_lies_outside_every_sentence(text):
+    inside = "".join(text[one.start : one.end] for one in sentences(text))
+    assert [char for char in inside if char.isalpha()] == [char for char in text if char.isalpha()]
