@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -21,6 +22,9 @@ class LocalSettings(ServiceSettings):
 
     model_config = service_config("ASKMESH_LOCAL_")
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="Least severe level logged; a line per call would drown what a newcomer reads."
+    )
     data_folder: Path = Field(
         default_factory=default_data_folder, description="Folder of the embedded store; one process at a time."
     )

@@ -63,16 +63,20 @@ def print_citations(answer: Answer) -> None:
     """Each citation with where it is and the words that support the answer."""
     console.print()
     for citation in answer.citations:
-        place = citation.title or citation.document_id
-        if citation.section and citation.section != place:
-            place += f" > {citation.section}"
-        if citation.page:
-            place += f", page {citation.page}"
+        place = place_of(citation.title or citation.document_id, citation.section, citation.page)
         console.print(
             f"[bold]\\[{citation.marker}][/bold] {escape(place)}"
             f" [dim]({escape(citation.document_id)} {citation.start_char}-{citation.end_char})[/dim]"
         )
         console.print(f'    [italic]"{escape(_one_line(citation.quote))}"[/italic]')
+
+
+def place_of(title: str, section: str, page: int) -> str:
+    """Where a passage is: its title, the headings below it, its page."""
+    headings = section.split(" > ") if section else []
+    if headings and headings[0] == title:
+        headings = headings[1:]  # a document's first heading is usually its title
+    return " > ".join([title, *headings]) + (f", page {page}" if page else "")
 
 
 def print_figures(started: Started, completed: Completed) -> None:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from askmesh.client import Passage
 from askmesh.commands.options import Connection, all_of, connection, filters
-from askmesh.output import console, print_json
+from askmesh.output import console, place_of, print_json
 
 
 @click.command()
@@ -52,10 +52,9 @@ def command(
 
 
 def _print_passage(rank: int, passage: Passage) -> None:
-    place = " > ".join(part for part in (passage.title, passage.section) if part)
-    page = f", page {passage.page}" if passage.page else ""
+    place = place_of(passage.title, passage.section, passage.page)
     console.print(
-        f"[bold]{rank}. {escape(passage.document_id)}[/bold] {escape(place)}{page}"
+        f"[bold]{rank}. {escape(passage.document_id)}[/bold] {escape(place)}"
         f" [dim]{passage.score:.3f} · {_leg('dense', passage, passage.HasField('dense'))}"
         f" · {_leg('lexical', passage, passage.HasField('lexical'))}[/dim]"
     )

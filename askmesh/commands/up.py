@@ -18,7 +18,6 @@ from askmesh.documents import files_below
 from askmesh.local_settings import LocalSettings
 from askmesh.output import console, errors
 from chassis import logs
-from chassis.errors import CollectionNotFound
 from chassis.lifecycle import stop_signals
 from chassis.settings import load
 
@@ -65,14 +64,14 @@ async def _up(settings: LocalSettings, *, question: str, once: bool) -> None:
             errors.print("[yellow]No embedding model: search is lexical only. See `askmesh doctor`.[/yellow]")
         if question:
             async with AsyncClient(local.grpc_address, collection=local.collection) as client:
-                await _demo(client, question)
+                await _demo(client, local.collection, question)
         if not once:
             console.print("\nCtrl-C stops it.", markup=False)
             await stop.wait()
 
 
-async def _demo(client: AsyncClient, question: str) -> Answer:
-    await _ingest_demo(client, _demo_folder())
+async def _demo(client: AsyncClient, collection: str, question: str) -> Answer:
+    await _ingest_demo(client, collection, _demo_folder())
     console.print(f"\n[bold]{escape(question)}[/bold]\n")
     return await print_stream(client, question)
 
@@ -83,17 +82,14 @@ def _demo_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "docs"
 
 
-async def _ingest_demo(client: AsyncClient, root: Path) -> None:
+async def _ingest_demo(client: AsyncClient, collection: str, root: Path) -> None:
     files = [file for file in files_below(root) if not file.document_id.startswith("decisions/")]
-    is_new = await _is_empty(client)
+    is_new = await _is_empty(client, collection)
     results = await ingest_with_progress(client, files, is_quiet=not is_new)
     counts = Counter(result.outcome for result in results)
     if not is_new and counts["STORED"]:
         errors.print(f"{counts['STORED']} documents of the demo were new or changed.")
 
 
-async def _is_empty(client: AsyncClient) -> bool:
-    try:
-        return not [document async for document in client.documents()]
-    except CollectionNotFound:
-        return True
+async def _is_empty(client: AsyncClient, collection: str) -> bool:
+    return collection not in [found.collection async for found in client.collections()]
