@@ -2,7 +2,8 @@
 
 While one transaction runs, what arrives for the same collection waits and goes together in the next: under load a
 commit costs a few milliseconds for many documents, and without load nobody waits for company. Collections do not wait
-for each other. A caller that gives up leaves the batch if it has not begun; a transaction that runs is carried to its end.
+for each other. A caller that gives up leaves the batch if it has not begun; a transaction that runs is carried to its
+end.
 """
 
 from __future__ import annotations

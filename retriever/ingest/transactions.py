@@ -137,6 +137,7 @@ class Transactions:
         )
         counts = await _together(*(store.seal(tenant, uid, number, budget=budget) for store in stores))
         if any(count != staged.chunk_count for count in counts):
+            await self._still(head, number, budget=budget)  # else the collection was dropped: that is a conflict
             raise SearchUnavailable("the stores do not hold all that was written; try again", retry_after_s=1.0)
 
     async def _commit(
@@ -159,8 +160,9 @@ class Transactions:
                 budget.check("commit: waiting until replaced documents are purged")
                 await self._sleep(DEAD_POLL_S)
                 continue
+            wanted = self._wanted(head, plan, number, dead)
             try:
-                head = await self._swap(head, plan, number, dead, budget=budget)
+                head = await self._swap(wanted, number, budget=budget)
                 break
             except Conflict:
                 budget.check("commit")
@@ -175,14 +177,15 @@ class Transactions:
             raise Conflict("the write took too long and was given up; try again")
         return now
 
-    async def _swap(
-        self, head: CollectionHead, plan: Plan, number: int | None, dead: set[int], *, budget: Budget
-    ) -> CollectionHead:
+    def _wanted(self, head: CollectionHead, plan: Plan, number: int | None, dead: set[int]) -> CollectionHead:
+        """The head this commit wants to swap in."""
         try:
             fields = all_fields(head, list(plan.puts.values()))
         except MetadataConflict as exc:  # another writer fixed a field meanwhile: decide anew
             raise Conflict("another writer fixed a metadata field; try again") from exc
-        wanted = committed(head, number, dead=dead, fields=fields, now=self._now())
+        return committed(head, number, dead=dead, fields=fields, now=self._now())
+
+    async def _swap(self, wanted: CollectionHead, number: int | None, *, budget: Budget) -> CollectionHead:
         try:
             return await self._stores.heads.swap(wanted, budget=budget)
         except (BackendUnavailable, DeadlineExceeded):

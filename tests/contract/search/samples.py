@@ -37,12 +37,12 @@ def unit(*values: float) -> FloatArray:
     """A unit vector that begins with these values."""
     vector = np.zeros(DIM, np.float32)
     vector[: len(values)] = values
-    return vector / np.linalg.norm(vector)
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
 def random_unit(seed: int, count: int) -> FloatArray:
     vectors = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def record(document_id: str, version: int = 0, **changes: object) -> DocumentRecord:

@@ -274,7 +274,21 @@ async def test_headings_are_searched_too(leaves):
 
 @pytest.mark.parametrize(
     "query",
-    ['"', "*", "word*", "NOT word", "word AND", "NEAR(", "text:word", "-word", "^word", "(word", "word' OR '1", "\x00word", ";--"],
+    [
+        '"',
+        "*",
+        "word*",
+        "NOT word",
+        "word AND",
+        "NEAR(",
+        "text:word",
+        "-word",
+        "^word",
+        "(word",
+        "word' OR '1",
+        "\x00word",
+        ";--",
+    ],
 )
 async def test_a_question_is_never_query_syntax(leaves, query):
     await put(leaves.lexical, [written("a", 1, 0, ["a word here"])])

@@ -1,0 +1,446 @@
+"""The write protocol over a set of leaves: what is acknowledged is visible, what fails never was."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from chassis.budget import Budget
+from chassis.errors import (
+    CatalogueUnavailable,
+    CollectionNotFound,
+    Conflict,
+    DeadlineExceeded,
+    DocumentNotFound,
+    EmbedderUnavailable,
+    MetadataConflict,
+    SearchUnavailable,
+    ShuttingDown,
+    StorageFull,
+)
+from retriever.ingest.commit import Committer, Stores
+from retriever.ingest.ledger import aborted, purged
+from retriever.ingest.snapshots import SnapshotReader
+from retriever.types import DEAD_LIMIT, FieldType, Outcome, Snapshot
+from tests.contract.search.faults import Held, Interposed, failing, nothing
+from tests.contract.search.samples import TENANT, FakeClock, budget, prepared, scope, texts_by_id, unit
+
+NAME = "handbook"
+
+
+async def head_of(leaves):
+    return (await SnapshotReader(leaves.heads).head(TENANT, NAME, budget=budget())).head
+
+
+async def seen(leaves, *, head=None, groups=("*",)):
+    """What both legs show now, document by document; they must agree."""
+    within = scope((head or await head_of(leaves)).snapshot, groups=groups)
+    dense = texts_by_id(await leaves.dense.search(unit(1.0), within, 10_000, budget=budget()))
+    lexical = texts_by_id(await leaves.lexical.search("word", within, 10_000, budget=budget()))
+    assert dense == lexical
+    return lexical
+
+
+@pytest.fixture
+def ports(stores):
+    """The same stores, ready to misbehave."""
+    return Stores(*(Interposed(each) for each in (stores.heads, stores.records, stores.dense, stores.lexical)))
+
+
+@pytest.fixture
+async def writer(ports):
+    async with Committer(ports, owner="this process") as opened:
+        yield opened
+
+
+async def put(writer, document_id, text="word", **changes):
+    return await writer.put(TENANT, NAME, prepared(document_id, [text], **changes), budget=budget())
+
+
+async def test_the_first_document_creates_its_collection(leaves, committer):
+    with pytest.raises(CollectionNotFound):
+        await head_of(leaves)
+    result = await put(committer, "a", metadata={"year": 2024.0})
+    head = await head_of(leaves)
+    assert (result.outcome, result.generation, result.record.chunk_count) == (Outcome.STORED, 1, 1)
+    assert (head.snapshot.generation, head.embedder_fingerprint) == (1, "embedder/1")
+    assert head.fields == {"year": FieldType.NUMBER}
+    assert await seen(leaves) == {"a": {"word"}}
+
+
+async def test_the_stored_text_and_record_are_those_of_the_result(leaves, committer):
+    result = await committer.put(TENANT, NAME, prepared("a", ["word one", "word two"]), budget=budget())
+    head = await head_of(leaves)
+    found = await leaves.records.visible(TENANT, head.snapshot, ["a"], budget=budget())
+    text = await leaves.records.text(TENANT, head.snapshot.uid, result.record.version, budget=budget())
+    assert found == {"a": result.record}
+    assert text == "word one\nword two"
+
+
+async def test_an_equal_document_is_unchanged_and_costs_no_generation(leaves, committer):
+    first = await put(committer, "a")
+    again = await put(committer, "a")
+    assert (again.outcome, again.generation, again.record) == (Outcome.UNCHANGED, 1, first.record)
+    assert (await head_of(leaves)).snapshot.high == 1
+
+
+async def test_a_replacement_hides_the_version_before_in_the_same_instant(leaves, committer):
+    old = await put(committer, "a", "word old")
+    new = await put(committer, "a", "word new")
+    head = await head_of(leaves)
+    assert await seen(leaves) == {"a": {"word new"}}
+    assert (new.generation, head.snapshot.dead) == (2, frozenset({old.record.version}))
+
+
+async def test_an_acl_change_is_a_commit(leaves, committer):
+    await put(committer, "a", groups=("hr",))
+    assert await seen(leaves, groups=("*", "hr")) == {"a": {"word"}}
+    result = await put(committer, "a", groups=("law",))
+    assert (result.outcome, result.generation) == (Outcome.STORED, 2)
+    assert await seen(leaves, groups=("*", "hr")) == {}
+    assert await seen(leaves, groups=("*", "law")) == {"a": {"word"}}
+
+
+async def test_a_deleted_document_is_gone_and_deleting_again_says_so(leaves, committer):
+    await put(committer, "a")
+    await put(committer, "b")
+    assert await committer.delete(TENANT, NAME, "a", budget=budget()) == 3
+    assert await seen(leaves) == {"b": {"word"}}
+    with pytest.raises(DocumentNotFound):
+        await committer.delete(TENANT, NAME, "a", budget=budget())
+
+
+async def test_a_deleted_document_may_come_back_with_equal_content(leaves, committer):
+    await put(committer, "a")
+    await committer.delete(TENANT, NAME, "a", budget=budget())
+    assert (await put(committer, "a")).outcome is Outcome.STORED
+    assert await seen(leaves) == {"a": {"word"}}
+
+
+async def test_deleting_from_a_collection_that_is_not_there_says_so(committer):
+    with pytest.raises(CollectionNotFound):
+        await committer.delete(TENANT, NAME, "a", budget=budget())
+
+
+async def test_concurrent_puts_share_transactions_and_all_are_stored(leaves, committer):
+    results = await asyncio.gather(*(put(committer, f"d{n}", f"word {n}") for n in range(100)))
+    assert {result.outcome for result in results} == {Outcome.STORED}
+    assert await seen(leaves) == {f"d{n}": {f"word {n}"} for n in range(100)}
+    assert (await head_of(leaves)).snapshot.generation <= 5
+
+
+async def test_concurrent_versions_of_one_document_leave_exactly_one(leaves, committer):
+    await asyncio.gather(*(put(committer, "a", f"word {n}") for n in range(10)))
+    assert await seen(leaves) == {"a": {"word 9"}}
+
+
+async def test_puts_and_deletes_may_share_a_commit(leaves, committer):
+    await asyncio.gather(put(committer, "a"), put(committer, "b"))
+    generation = (await head_of(leaves)).snapshot.generation
+    await asyncio.gather(put(committer, "c"), put(committer, "d"), committer.delete(TENANT, NAME, "a", budget=budget()))
+    assert set(await seen(leaves)) == {"b", "c", "d"}
+    assert (await head_of(leaves)).snapshot.generation <= generation + 2
+
+
+async def test_collections_and_tenants_do_not_see_each_other(leaves, committer):
+    await put(committer, "a")
+    await committer.put("other", NAME, prepared("a", ["word theirs"]), budget=budget())
+    await committer.delete("other", NAME, "a", budget=budget())
+    assert await seen(leaves) == {"a": {"word"}}
+
+
+async def test_a_metadata_conflict_fails_its_document_and_no_other(leaves, committer):
+    await put(committer, "first", metadata={"year": 2024.0})
+    results = await asyncio.gather(
+        put(committer, "good", metadata={"year": 2025.0}),
+        put(committer, "bad", metadata={"year": "MMXXV"}),
+        put(committer, "fixes", metadata={"new": "text"}),
+        put(committer, "late", metadata={"new": True}),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results].count(MetadataConflict) == 2
+    assert set(await seen(leaves)) == {"first", "good", "fixes"}
+
+
+async def test_vectors_of_another_embedder_never_enter_a_collection(leaves, committer):
+    await put(committer, "a")
+    for fingerprint in ("embedder/2", ""):
+        with pytest.raises(EmbedderUnavailable):
+            await put(committer, "b", fingerprint=fingerprint)
+    assert set(await seen(leaves)) == {"a"}
+
+
+async def test_a_collection_made_without_an_embedder_is_searched_by_words(leaves, committer):
+    await put(committer, "a", fingerprint="")
+    await put(committer, "b", fingerprint="embedder/1")
+    within = scope((await head_of(leaves)).snapshot)
+    assert await leaves.dense.search(unit(1.0), within, 10, budget=budget()) == []
+    assert set(texts_by_id(await leaves.lexical.search("word", within, 10, budget=budget()))) == {"a", "b"}
+
+
+@pytest.mark.parametrize("port", ["dense", "lexical", "records"])
+@pytest.mark.parametrize("error", [StorageFull("full"), SearchUnavailable("down"), DeadlineExceeded("late")])
+async def test_a_store_that_fails_leaves_readers_as_they_were(leaves, ports, writer, port, error):
+    await put(writer, "a", "word old")
+    before = await head_of(leaves)
+    method = "put" if port == "records" else "write"
+    getattr(ports, port).before[method] = [failing(error)]
+    with pytest.raises(type(error)):
+        await put(writer, "a", "word new")
+    after = await head_of(leaves)
+    assert await seen(leaves) == {"a": {"word old"}}
+    assert (after.snapshot.generation, after.open_numbers) == (before.snapshot.generation, {})
+    assert (await put(writer, "a", "word newer")).generation == before.snapshot.generation + 1
+    assert await seen(leaves) == {"a": {"word newer"}}
+
+
+async def test_a_store_that_lost_chunks_is_noticed_before_the_commit(leaves, ports, writer):
+    await put(writer, "a", "word old")
+
+    async def lose():
+        newest = (await head_of(leaves)).snapshot
+        doomed = range(newest.high << 16, (newest.high + 1) << 16)
+        await leaves.dense.purge(TENANT, newest.uid, doomed, budget=budget())
+
+    ports.dense.after["write"] = [lose]
+    with pytest.raises(SearchUnavailable):
+        await put(writer, "a", "word new")
+    assert await seen(leaves) == {"a": {"word old"}}
+
+
+async def test_losing_a_swap_to_another_process_is_tried_again(leaves, stores, ports, writer):
+    await put(writer, "a")
+    async with Committer(stores, owner="another process") as other:
+        for at in (0, 1):  # once while the number is taken, once while it is committed
+            ports.heads.before["swap"] = [nothing] * at + [lambda n=at: put(other, f"other{n}")]
+            await put(writer, f"mine{at}")
+    assert set(await seen(leaves)) == {"a", "mine0", "mine1", "other0", "other1"}
+
+
+async def test_a_commit_whose_answer_was_lost_is_still_acknowledged(leaves, ports, writer):
+    await put(writer, "a", "word old")
+    ports.heads.after["swap"] = [nothing, failing(CatalogueUnavailable("the answer was lost"))]
+    result = await put(writer, "a", "word new")
+    assert (result.outcome, result.generation) == (Outcome.STORED, 2)
+    assert await seen(leaves) == {"a": {"word new"}}
+
+
+async def test_a_commit_that_never_arrived_is_made_again(leaves, ports, writer):
+    await put(writer, "a", "word old")
+    ports.heads.before["swap"] = [nothing, failing(CatalogueUnavailable("the request was lost"))]
+    result = await put(writer, "a", "word new")
+    assert (result.outcome, result.generation) == (Outcome.STORED, 2)
+    assert await seen(leaves) == {"a": {"word new"}}
+
+
+async def test_a_writer_whose_number_was_aborted_starts_again_under_a_new_one(leaves, ports, writer):
+    await put(writer, "a", "word old")
+
+    async def abort():
+        head = await head_of(leaves)
+        await leaves.heads.swap(aborted(head, set(head.open_numbers)), budget=budget())
+
+    ports.lexical.before["seal"] = [abort]
+    await put(writer, "a", "word new")
+    head = await head_of(leaves)
+    assert await seen(leaves) == {"a": {"word new"}}
+    assert (head.snapshot.high, head.snapshot.excluded) == (3, ((2, 2),))
+
+
+async def test_a_put_that_meets_a_drop_lands_in_the_new_collection(leaves, stores, ports, writer):
+    await put(writer, "a")
+    old = await head_of(leaves)
+    async with Committer(stores, owner="another process") as other:
+        ports.records.before["put"] = [lambda: other.drop_collection(TENANT, NAME, budget=budget())]
+        await put(writer, "b")
+    new = await head_of(leaves)
+    assert new.snapshot.uid != old.snapshot.uid
+    assert await seen(leaves) == {"b": {"word"}}
+
+
+async def test_a_field_fixed_by_another_process_meanwhile_is_respected(leaves, stores, ports, writer):
+    await put(writer, "a")
+    async with Committer(stores, owner="another process") as other:
+        ports.records.before["put"] = [lambda: put(other, "theirs", metadata={"year": "text"})]
+        with pytest.raises(MetadataConflict):
+            await put(writer, "mine", metadata={"year": 2024.0})
+    assert set(await seen(leaves)) == {"a", "theirs"}
+    assert (await head_of(leaves)).open_numbers == {}
+
+
+async def test_a_collection_whose_first_document_failed_is_not_there_and_fixed_nothing(leaves, ports, writer):
+    ports.lexical.before["write"] = [failing(SearchUnavailable("down"))]
+    with pytest.raises(SearchUnavailable):
+        await put(writer, "a")
+    with pytest.raises(CollectionNotFound):
+        await head_of(leaves)
+    assert await leaves.heads.list(TENANT, after="", limit=10, budget=budget()) == []
+    await put(writer, "a", fingerprint="embedder/2")
+    assert (await head_of(leaves)).embedder_fingerprint == "embedder/2"
+    assert await seen(leaves) == {"a": {"word"}}
+
+
+async def test_dropping_a_collection_removes_everything_and_its_name_is_free(leaves, committer):
+    await put(committer, "a")
+    old = await head_of(leaves)
+    await committer.drop_collection(TENANT, NAME, budget=budget())
+    with pytest.raises(CollectionNotFound):
+        await head_of(leaves)
+    assert await seen(leaves, head=old) == {}
+    assert await leaves.records.visible(TENANT, old.snapshot, ["a"], budget=budget()) == {}
+    with pytest.raises(CollectionNotFound):
+        await committer.drop_collection(TENANT, NAME, budget=budget())
+    await put(committer, "b")
+    assert await seen(leaves) == {"b": {"word"}}
+
+
+async def _fill_dead(leaves):
+    """Make the head list as many dead versions as it may (they never existed: purging them is quick)."""
+    head = await head_of(leaves)
+    full = frozenset(range(10**9, 10**9 + DEAD_LIMIT))
+    return await leaves.heads.swap(replace(head, snapshot=replace(head.snapshot, dead=full)), budget=budget())
+
+
+async def test_a_commit_waits_while_dead_is_full_and_goes_on_when_there_is_room(leaves, stores):
+    clock = FakeClock()
+    async with Committer(stores, owner="me", clock=clock, sleep=clock.sleep) as writer:
+        await put(writer, "a", "word old")
+        full = await _fill_dead(leaves)
+        naps = []
+
+        async def make_room():
+            now = await leaves.heads.get(TENANT, NAME, budget=budget())
+            await leaves.heads.swap(purged(now, full.snapshot.dead), budget=budget())
+
+        async def sleep(seconds):
+            naps.append(seconds)
+            if len(naps) == 3:
+                await make_room()
+
+    async with Committer(stores, owner="me", clock=clock, sleep=sleep) as writer:
+        waiting = Budget.of(30, clock)
+        await writer.put(TENANT, NAME, prepared("a", ["word new"]), budget=waiting)
+    assert len(naps) == 3
+    assert await seen(leaves) == {"a": {"word new"}}
+
+
+async def test_a_new_document_replaces_nothing_and_does_not_wait(leaves, committer):
+    await put(committer, "a")
+    await _fill_dead(leaves)
+    await put(committer, "b")
+    assert set(await seen(leaves)) == {"a", "b"}
+
+
+async def test_waiting_for_room_ends_with_the_budget(leaves, stores):
+    clock = FakeClock()
+    async with Committer(stores, owner="me", clock=clock, sleep=clock.sleep) as writer:
+        await writer.put(TENANT, NAME, prepared("a", ["word old"]), budget=Budget.of(30, clock))
+        await _fill_dead(leaves)
+        with pytest.raises(DeadlineExceeded):
+            await writer.put(TENANT, NAME, prepared("a", ["word new"]), budget=Budget.of(5, clock))
+    assert await seen(leaves) == {"a": {"word old"}}
+    assert (await head_of(leaves)).open_numbers == {}
+
+
+async def test_a_waiter_that_leaves_before_its_turn_is_not_written(leaves, ports, writer):
+    gate = Held()
+    ports.lexical.before["write"] = [gate]
+    first = asyncio.create_task(put(writer, "first"))
+    await gate.reached.wait()
+    leaver, stayer = asyncio.create_task(put(writer, "leaver")), asyncio.create_task(put(writer, "stayer"))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    gate.let_go.set()
+    await asyncio.gather(first, stayer)
+    assert leaver.cancelled()
+    assert set(await seen(leaves)) == {"first", "stayer"}
+
+
+async def test_a_waiter_that_leaves_in_the_middle_does_not_harm_its_company(leaves, ports, writer):
+    gate = Held()
+    ports.lexical.before["write"] = [gate]
+    together = [asyncio.create_task(put(writer, name)) for name in ("leaver", "stayer")]
+    await gate.reached.wait()
+    together[0].cancel()
+    gate.let_go.set()
+    assert (await together[1]).outcome is Outcome.STORED
+    assert "stayer" in await seen(leaves)
+
+
+async def test_a_deadline_passes_for_its_own_waiter_alone(leaves, ports, writer):
+    gate = Held()
+    ports.lexical.before["write"] = [gate]
+    patient = asyncio.create_task(put(writer, "patient"))
+    with pytest.raises(DeadlineExceeded):
+        await writer.put(TENANT, NAME, prepared("hasty", ["word"]), budget=Budget.of(0.02))
+    gate.let_go.set()
+    assert (await patient).outcome is Outcome.STORED
+
+
+async def test_closing_finishes_what_runs_and_refuses_what_waits(leaves, ports):
+    gate = Held()
+    ports.lexical.before["write"] = [gate]
+    writer = Committer(ports, owner="me")
+    async with writer:
+        running = asyncio.create_task(put(writer, "running"))
+        await gate.reached.wait()
+        waiting = asyncio.create_task(put(writer, "waiting"))
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(gate.let_go.set)
+    assert (await running).outcome is Outcome.STORED
+    with pytest.raises(ShuttingDown):
+        await waiting
+    with pytest.raises(ShuttingDown):
+        await put(writer, "late")
+    assert set(await seen(leaves)) == {"running"}
+
+
+async def test_conflicts_beyond_the_budget_are_told_as_such(ports):
+    clock = FakeClock()
+    ports.heads.before["swap"] = [failing(Conflict("lost"))] * 100
+    async with Committer(ports, owner="me", clock=clock, sleep=clock.sleep) as writer:
+        with pytest.raises(Conflict):
+            await writer.put(TENANT, NAME, prepared("a", ["word"]), budget=Budget.of(1, clock))
+
+
+# What a read begins with
+
+
+async def test_a_reader_goes_on_with_the_last_known_snapshot_for_five_minutes(stores, ports, writer):
+    clock = FakeClock()
+    reader = SnapshotReader(ports.heads, clock=clock)
+    await put(writer, "a")
+    fresh = await reader.head(TENANT, NAME, budget=budget())
+    for error, age_s in ((CatalogueUnavailable("down"), 150), (DeadlineExceeded("hangs"), 300)):
+        ports.heads.before["get"] = [failing(error)]
+        clock.advance(150)
+        stale = await reader.head(TENANT, NAME, budget=budget())
+        assert (stale.head, stale.is_stale, stale.age_s) == (fresh.head, True, age_s)
+    ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
+    clock.advance(1)
+    with pytest.raises(CatalogueUnavailable):
+        await reader.head(TENANT, NAME, budget=budget())
+
+
+async def test_without_a_last_known_snapshot_a_dead_catalogue_is_an_error(ports):
+    ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
+    with pytest.raises(CatalogueUnavailable):
+        await SnapshotReader(ports.heads).head(TENANT, NAME, budget=budget())
+
+
+async def test_a_collection_known_to_be_dropped_is_not_remembered(ports, writer):
+    reader = SnapshotReader(ports.heads)
+    await put(writer, "a")
+    await reader.head(TENANT, NAME, budget=budget())
+    await writer.drop_collection(TENANT, NAME, budget=budget())
+    with pytest.raises(CollectionNotFound):
+        await reader.head(TENANT, NAME, budget=budget())
+    ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
+    with pytest.raises(CatalogueUnavailable):
+        await reader.head(TENANT, NAME, budget=budget())
+
+
+def test_a_snapshot_that_sees_nothing_is_the_default():
+    assert not Snapshot("u").sees(1 << 16)
