@@ -9,9 +9,9 @@ Rule 4: chunks with the same text in different documents all stay: each has its 
         chunker's overlap (a sentence or two) is too small to make two chunks of one document the same find.
 
 Why the weight moves. A fixed weight is right on one corpus and wrong on the next: at .6 dense, hybrid gains .011
-nDCG@10 on XQuAD and loses .085 on financial filings, where words decide. What tells the two apart without knowing the corpus is
-how steeply a leg's scores fall: a leg whose tenth hit is nearly as good as its first has no opinion. Its fall, relative
-to its best score, scales its weight. Over 12 corpora and variants (bench/quality, docs/decisions) the result is never
+nDCG@10 on XQuAD and loses .085 on financial filings, where words decide. What tells the two apart without knowing the
+corpus is how steeply a leg's scores fall: a leg whose tenth hit is nearly as good as its first has no opinion. Its
+fall, relative to its best score, scales its weight. Over 12 corpora and variants (docs/decisions) the result is never
 more than .003 below the better leg; fixed min-max loses up to .046, RRF up to .074.
 """
 

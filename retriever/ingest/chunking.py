@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from embedding.ports import TokenSpans
+from retriever.ingest.parsing.text import heading_name
 from retriever.ingest.sentences import sentence_spans
 from retriever.ingest.tokens import EstimatedSpans, Measure
 from retriever.types import ChunkDraft, ParsedDocument, TextBlock
@@ -91,8 +92,8 @@ def _units(parsed: ParsedDocument, measure: Measure, policy: ChunkingPolicy) -> 
     path: list[tuple[int, str]] = []
     for block in _all_blocks(parsed):
         if block.kind == "heading":
-            text = " ".join(parsed.text[block.start_char : block.end_char].split())
-            path = [*((level, name) for level, name in path if level < block.level), (block.level, text)]
+            title = heading_name(parsed.text[block.start_char : block.end_char])
+            path = [*((level, name) for level, name in path if level < block.level), (block.level, title)]
         section = tuple(name for _, name in path)
         opens = True
         for start, end in _pieces(parsed.text, block):
@@ -209,8 +210,8 @@ class _Context:
 
     def _with_context(self, body: str, section: Sequence[str]) -> str:
         names = [self._title, *(name for name in section if name != self._title)]
-        # A heading that opens the chunk is in it already.
-        context = SECTION_SEPARATOR.join(name for name in names if name and not body.startswith(name))
+        opening = body.split("\n", 1)[0]  # a heading that opens the chunk is in it already
+        context = SECTION_SEPARATOR.join(name for name in names if name and name not in opening)
         spans = self._tokens.spans(context)
         room = min(self._policy.context_tokens, self._policy.window_tokens - self._tokens.count(body))
         if not spans or room <= 0:

@@ -21,6 +21,7 @@ from retriever.ingest.parsing.text import (
     TABLE_ROW,
     check_length,
     finished,
+    heading_name,
     paragraph_spans,
 )
 from retriever.types import ParsedDocument, TextBlock
@@ -101,9 +102,9 @@ class _Scan:
             self._open(CODE, start, end)
             self._fence = found[1]
         elif found := _ATX.match(line):
-            self._heading(len(found[1]), start + found.end(), end)
+            self._heading(len(found[1]), start, end)
         elif self._kind == PARAGRAPH and (found := _SETEXT.match(line)) and self._is_one_line():
-            self._heading(1 if found[1][0] == "=" else 2, self._start, self._end)
+            self._heading(1 if found[1][0] == "=" else 2, self._start, end)
         elif _RULE.match(line):
             self._open(PARAGRAPH, start, end)
             self.flush()
@@ -119,15 +120,14 @@ class _Scan:
         return "\n" not in self.text[self._start : self._end]
 
     def _heading(self, level: int, start: int, end: int) -> None:
-        """A heading's block is its words; the marks around them belong to no block."""
+        """A heading's block is its whole line, marks included (rule 1); of a setext heading, both lines."""
         if self._kind == PARAGRAPH and self._start == start:
             self._kind = ""  # a setext heading: the open paragraph was its words
         self.flush()
-        words = self.text[start:end].rstrip()
-        bare = words.rstrip("#")
-        words = bare.rstrip() if bare != bare.rstrip() or not bare else words  # a closing "##" stands apart
-        if words:
-            self.blocks.append(TextBlock(HEADING, start, start + len(words), level))
+        line = self.text[start:end]
+        if heading_name(line):
+            first = start + len(line) - len(line.lstrip())
+            self.blocks.append(TextBlock(HEADING, first, start + len(line.rstrip()), level))
 
     def _open(self, kind: str, start: int, end: int) -> None:
         self.flush()

@@ -76,13 +76,21 @@ def finished(text: str, blocks: Sequence[TextBlock], *, title: str, content_type
     if not blocks:
         raise DocumentEmpty("the document has no text: a scan needs OCR first")
     headings = (text[block.start_char : block.end_char] for block in blocks if block.kind == HEADING)
-    named = " ".join(readable(title).split()) or " ".join(next(headings, "").split())
+    named = " ".join(readable(title).split()) or heading_name(next(headings, ""))
     return ParsedDocument(text, tuple(blocks), named[:MAX_TITLE_CHARS], content_type)
 
 
 MAX_TITLE_CHARS = 512  # DocumentInput.title's own limit
 # A line longer than this was not wrapped by hand: its line break ends a paragraph.
 WRAPPED_LINE_CHARS = 200
+
+
+def heading_name(text: str) -> str:
+    """A heading's words on one line, without Markdown's marks around or under them."""
+    lines = text.strip().split("\n")
+    if len(lines) > 1 and not lines[-1].strip(" \t=-"):
+        lines.pop()
+    return " ".join(" ".join(lines).strip("# \t").split())
 
 
 def paragraph_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
