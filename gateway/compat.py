@@ -9,6 +9,7 @@ What it does not do: refuse unknown JSON fields. The original ignored them, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ LIST_LIMIT = 100_000  # what the original's client holds in memory as well; more
 
 # The original's names of the fields a filter may name beside metadata.
 FIELD_NAMES = {"docId": "document_id"}
+
+_DIGITS = re.compile(r"-?[0-9]{1,9}")
 
 _ASK = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"]
 _RETRIEVE = retriever_pb2.DESCRIPTOR.services_by_name["RetrieverService"]
@@ -191,7 +194,7 @@ def _top_k(value: Json) -> int:
             pass
         case int() if abs(value) < 2**31:
             return value if value > 0 else DEFAULT_TOP_K
-        case str() if value.removeprefix("-").isdecimal() and len(value) < 10:
+        case str() if _DIGITS.fullmatch(value):
             return _top_k(int(value))
     raise MalformedMessage("topK: an integer of 32 bits is expected", metadata={"field": "topK"})
 

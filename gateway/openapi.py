@@ -11,7 +11,7 @@ from rag.orchestrator.v1 import orchestrator_pb2
 
 from gateway import openapi_fixed as fixed
 from gateway.json_message import WELL_KNOWN, json_name
-from gateway.json_schema import Schema, SchemaWriter
+from gateway.json_schema import SchemaWriter
 from gateway.proto_comments import load_comments
 from gateway.routes import WHOLE_BODY, Route, contract_routes
 from gateway.settings import GatewaySettings
@@ -132,8 +132,10 @@ def _success(route: Route, writer: SchemaWriter) -> dict[str, Any]:
     message: Descriptor = route.method.output_type
     if route.method.server_streaming:
         event = orchestrator_pb2.StreamAskResponse.DESCRIPTOR.oneofs_by_name["event"]
-        schemas: list[Schema] = [writer.response(field.message_type) for field in event.fields]
-        return fixed.stream_response({field.name: schema for field, schema in zip(event.fields, schemas, strict=True)})
+        events = {
+            field.name.replace("_", "."): fixed.json_data(writer.response(field.message_type)) for field in event.fields
+        }
+        return fixed.stream_response(events, "Server-sent events, each named after the contract's.")
     return {
         "description": "OK",
         "headers": {"x-request-id": {"$ref": "#/components/headers/RequestId"}},

@@ -48,6 +48,14 @@ _INTEGER: Schema = {"type": "integer"}
 _NUMBER: Schema = {"type": "number"}
 _BOOLEAN: Schema = {"type": "boolean"}
 
+_TOP_K: Schema = {
+    "anyOf": [
+        {"type": ["integer", "null"], "maximum": 2**31 - 1, "minimum": -(2**31) + 1},
+        {"type": "string", "pattern": "^(-?[0-9]{1,9})?$"},
+    ],
+    "description": "1 to 100; <= 0, empty and null mean 5.",
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Error": _object(
         {
@@ -74,10 +82,10 @@ SCHEMAS: dict[str, Schema] = {
             "prompt": {"type": "string", "minLength": 1, "pattern": "\\S", "maxLength": 4096},
             "filters": {
                 "type": ["object", "null"],
-                "additionalProperties": {"type": ["string", "number", "boolean"]},
+                "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
                 "description": "Every entry must equal the document's field; docId names the document.",
             },
-            "topK": {"type": ["integer", "null"], "maximum": 100, "minimum": -(2**31), "description": "<= 0 means 5."},
+            "topK": _TOP_K,
         },
         "required": ["prompt"],
     },
@@ -167,19 +175,19 @@ PARAMETERS: dict[str, Any] = {
         "name": "x-request-id",
         "in": "header",
         "description": "The caller's own id: 1 to 64 of A-Z, a-z, 0-9, '_', '-', '.'; anything else is replaced.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
+        "schema": _STRING,
     },
     "TimeoutMs": {
         "name": TIMEOUT_MS_HEADER,
         "in": "header",
-        "description": f"Milliseconds the answer may take; `{GRPC_TIMEOUT_HEADER}: 500m` says the same.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 600_000},
+        "description": f"Milliseconds the answer may take, up to a setting; also `{GRPC_TIMEOUT_HEADER}: 500m`.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
     },
     "LastEventId": {
         "name": "last-event-id",
         "in": "header",
         "description": "Get the rest of that answer, or 204 when it is not held any more. Never asks again.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}:[0-9]{1,9}$"},
+        "schema": _STRING,
     },
 }
 COMMON_PARAMETERS = [_ref("parameters", "RequestId"), _ref("parameters", "TimeoutMs")]
@@ -190,17 +198,29 @@ def errors_of(has_body: bool) -> dict[str, Any]:
     return {code: _ref("responses", f"Error{code}") for code in sorted(codes)}
 
 
-def stream_response(events: Mapping[str, Schema]) -> dict[str, Any]:
-    """A stream: each event's data is the message it is named after."""
-    shown = ", ".join(f"`{name.replace('_', '.')}`" for name in events)
+def stream_response(events: Mapping[str, Schema], text: str) -> dict[str, Any]:
+    """A stream of events, each by name with the schema of its data; `error` may come instead of the last.
+
+    Source: OpenAPI 3.2, "Server-Sent Event Streams": the schema describes one event.
+    """
+    schemas = [event_schema(name, data) for name, data in events.items()]
+    error = event_schema("error", json_data(_ref("schemas", "Error")), has_id=False)
     return {
-        "description": f"Server-sent events {shown}, and at most one `error` (an `Error`) instead of the last. Ids are "
-        "`<answerId>:<sequence>`; a comment keeps a silent stream alive. Data is JSON, one of the schemas here.",
+        "description": f"{text} Ids are `<answerId>:<sequence>`; a comment keeps a silent stream alive.",
         "headers": {"x-request-id": _ref("headers", "RequestId")},
-        "content": {
-            SSE: {"schema": _STRING, "x-events": {name.replace("_", "."): ref for name, ref in events.items()}}
-        },
+        "content": {SSE: {"schema": {"oneOf": [*schemas, error]}}},
     }
+
+
+def event_schema(name: str, data: Schema, *, has_id: bool = True) -> Schema:
+    required = ["event", "data", "id"] if has_id else ["event", "data"]
+    properties = {"event": {"const": name}, "data": data, "id": _STRING}
+    return {"type": "object", "title": name, "properties": properties, "required": required}
+
+
+def json_data(schema: Schema) -> Schema:
+    """Data that is JSON of a schema."""
+    return {**_STRING, "contentMediaType": JSON, "contentSchema": schema}
 
 
 def add_stream(operation: dict[str, Any]) -> None:
@@ -222,13 +242,16 @@ def add_raw_upload(operation: dict[str, Any], settings: GatewaySettings) -> None
 def paths(settings: GatewaySettings) -> dict[str, dict[str, Any]]:
     """Every route that is no rpc."""
     question, search = _posted("OriginalQuestion"), _posted("OriginalSearch")
-    stream = stream_response({}) | {
-        "description": "Server-sent events `token` (a piece of text), `metadata` (JSON: citations, citationDetails, "
-        "partial, metadata), `complete` (cited ids, joined by commas); at most one `error`."
-    }
+    stream = stream_response(
+        {"token": _STRING, "complete": {**_STRING, "description": "The cited ids, joined by commas."}},
+        "Server-sent events: `token`s, `metadata`, `complete`.",
+    )
+    rest = {name: SCHEMAS["OriginalAnswer"]["properties"][name] for name in ("citations", "citationDetails")}
+    metadata = event_schema("metadata", json_data(_object(rest)), has_id=False)
+    stream["content"][SSE]["schema"]["oneOf"].append(metadata)
     asked: list[dict[str, Any]] = [
         {"name": "prompt", "in": "query", "required": True, "schema": {"type": "string", "pattern": "\\S"}},
-        {"name": "topK", "in": "query", "schema": {"type": "integer", "minimum": -(2**31), "maximum": 100}},
+        {"name": "topK", "in": "query", "schema": _TOP_K},
     ]
     found = {
         "/v1/ask": {"post": _original("originalAsk", "Ask", "OriginalAnswer", body=question)},
@@ -280,7 +303,7 @@ def _original(
 
 def _status_paths() -> dict[str, dict[str, Any]]:
     health = {JSON: {"schema": _ref("schemas", "Health")}}
-    numbers = {"application/openmetrics-text": {"schema": _STRING}}
+    numbers = {"text/plain": {"schema": _STRING}}
     info = {JSON: {"schema": {"type": "object"}}}
     pages = {
         "/healthz": ("Alive", health),

@@ -76,11 +76,12 @@ function parameterTable(parameters, resolve) {
 
 function bodyParts(content, resolve) {
   return Object.entries(content || {}).flatMap(([type, media]) => {
-    const parts = [element("p", "type", type), fields(media.schema || {}, resolve)];
-    for (const [name, schema] of Object.entries(media["x-events"] || {})) {
-      parts.push(element("p", "", `event: ${name}`), fields(schema, resolve));
+    const parts = [element("p", "type", type)];
+    for (const event of media.schema?.oneOf || []) {
+      const data = event.properties.data;
+      parts.push(element("p", "", `event: ${event.title}`), fields(data.contentSchema || {}, resolve));
     }
-    return parts;
+    return media.schema?.oneOf ? parts : [...parts, fields(media.schema || {}, resolve)];
   });
 }
 

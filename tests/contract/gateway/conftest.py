@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from chassis.settings import load
 from chassis.telemetry import Telemetry
 from gateway.app import build
 from gateway.settings import GatewaySettings
@@ -65,9 +66,8 @@ def started(backend, telemetry):
 
 @asynccontextmanager
 async def running(address, telemetry, **given):
-    settings = GatewaySettings(
-        port=0, orchestrator_address=address, retriever_address=address, **{"drain_s": 0, **given}
-    )
+    addresses = {"orchestrator_address": address, "retriever_address": address}
+    settings = load(GatewaySettings, port=0, **addresses, **{"drain_s": 0, **given})
     async with build(settings, telemetry=telemetry) as gateway, client_of(gateway) as client:
         yield gateway, client
 

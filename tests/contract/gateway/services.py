@@ -11,11 +11,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as ask_rpc
-from rag.retriever.v1 import collection_pb2, collection_pb2_grpc, document_pb2, document_pb2_grpc
-from rag.retriever.v1 import retriever_pb2, retriever_pb2_grpc
+from rag.retriever.v1 import (
+    collection_pb2,
+    collection_pb2_grpc,
+    document_pb2,
+    document_pb2_grpc,
+    retriever_pb2,
+    retriever_pb2_grpc,
+)
 
 from chassis.admission import Admission, Limit
 from chassis.auth import LocalAuthenticator
@@ -48,8 +55,8 @@ CITATION = ask_pb.Citation(
 class Seen:
     """What reached the services."""
 
-    requests: list = field(default_factory=list)
-    contexts: list = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+    contexts: list[Any] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
@@ -155,6 +162,7 @@ class Documents(document_pb2_grpc.DocumentServiceServicer):
         self._seen = seen
         self.stored: dict[tuple[str, str], document_pb2.Document] = {}
         self.received_bytes = 0
+        self.receiving = asyncio.Event()
 
     async def PutDocument(self, request, context):
         self._seen.note(request)
@@ -186,7 +194,7 @@ class Documents(document_pb2_grpc.DocumentServiceServicer):
         return document_pb2.DeleteDocumentResponse(generation=4)
 
     async def IngestDocuments(self, requests, context):
-        collection, document = "", None
+        collection, document, size = "", document_pb2.DocumentInput(), 0
         async for request in requests:
             collection = request.collection or collection
             if request.WhichOneof("item") == "document":
@@ -198,6 +206,7 @@ class Documents(document_pb2_grpc.DocumentServiceServicer):
             else:
                 size += len(request.part.data)
                 self.received_bytes += len(request.part.data)
+                self.receiving.set()
                 if request.part.is_last:
                     check(collection)
                     self._store(collection, document, size)

@@ -9,6 +9,8 @@ import psutil
 import pytest
 from rag.retriever.v1 import document_pb2, filter_pb2
 
+from chassis.errors import DocumentNotFound
+
 ASK = "/v1/collections/docs:ask"
 DOCUMENT = "/v1/collections/docs/documents/handbook/leave.pdf"
 MIB = 1024 * 1024
@@ -141,8 +143,6 @@ async def test_a_refusal_by_status_is_told_as_it_is(client):
 
 async def test_a_document_the_sender_may_not_read_is_still_acknowledged(client, documents, monkeypatch):
     async def nothing(request, context):
-        from chassis.errors import DocumentNotFound
-
         raise DocumentNotFound("no such document")
 
     monkeypatch.setattr(documents, "GetDocument", nothing)
@@ -158,8 +158,7 @@ async def test_an_upload_whose_sender_leaves_is_not_stored(gateway, documents):
     )
     await writer.drain()
     async with asyncio.timeout(5):
-        while not documents.received_bytes:
-            await asyncio.sleep(0.005)
+        await documents.receiving.wait()
     writer.close()
     await writer.wait_closed()
     assert documents.stored == {}

@@ -10,6 +10,7 @@ import pytest
 
 import gateway as package
 from chassis.errors import PortInUse
+from chassis.settings import load
 from gateway.app import build
 from gateway.settings import GatewaySettings
 
@@ -32,7 +33,7 @@ async def test_a_taken_port_is_told_as_such():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        settings = GatewaySettings(port=taken.getsockname()[1])
+        settings = load(GatewaySettings, port=taken.getsockname()[1])
         with pytest.raises(PortInUse):
             async with build(settings):
                 pass

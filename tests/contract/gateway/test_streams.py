@@ -69,9 +69,11 @@ async def test_events_arrive_while_the_answer_is_made(client, seen):
 
 
 async def test_a_silent_stream_is_kept_alive_by_comments(started, seen):
-    async with started(heartbeat_s=0.05) as (_, client):
-        async with client.stream("POST", STREAM, json={"question": "wait"}) as response:
-            arrived = await read_until(response, ": still here\n\n")
+    async with (
+        started(heartbeat_s=0.05) as (_, client),
+        client.stream("POST", STREAM, json={"question": "wait"}) as response,
+    ):
+        arrived = await read_until(response, ": still here\n\n")
     assert arrived.endswith(": still here\n\n")
 
 

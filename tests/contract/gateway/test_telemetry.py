@@ -82,11 +82,10 @@ async def test_paths_nobody_knows_share_one_label(client, telemetry):
 
 
 async def test_callers_who_leave_are_counted(started, seen, telemetry):
-    async with started() as (gateway, _):
-        async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
-            asking = asyncio.create_task(client.post(ASK, json={"question": "wait"}))
-            async with asyncio.timeout(5):
-                await seen.started.wait()
-                asking.cancel()
-                await seen.cancelled.wait()
+    async with started() as (gateway, _), httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+        asking = asyncio.create_task(client.post(ASK, json={"question": "wait"}))
+        async with asyncio.timeout(5):
+            await seen.started.wait()
+            asking.cancel()
+            await seen.cancelled.wait()
     assert count(telemetry, "askmesh_gateway_clients_gone_total", uri="/v1/collections/{collection}:ask") == 1

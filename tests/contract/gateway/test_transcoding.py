@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
@@ -207,7 +208,7 @@ async def test_deep_json_is_refused(client, depth):
 
 
 async def test_the_deepest_filter_of_the_contract_passes(client, seen):
-    node = EQUAL
+    node: dict[str, Any] = EQUAL
     for _ in range(7):
         node = {"and": {"filters": [node]}}
     response = await client.post("/v1/collections/docs:ask", json={"question": "q", "filter": node})
