@@ -59,9 +59,8 @@ def main() -> None:
     from chassis.errors import RagError
 
     try:
-        root.main(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        code = root.main(standalone_mode=False)  # what click.exceptions.Exit carried; None from a command that ended
+        sys.exit(code or exits.OK)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -82,10 +82,10 @@ def test_stream_ask_streams_the_events_in_order(grpcurl):
     )
     events = messages(ended.stdout)
     kinds = [next(key for key in event if key != "sequence") for event in events]
-    assert kinds[0] == "answerStarted"
-    assert kinds[1] == "retrievalCompleted"
-    assert kinds[-1] == "answerCompleted"
-    assert "answerDelta" in kinds
+    assert kinds[0] == "answer_started"
+    assert kinds[1] == "retrieval_completed"
+    assert kinds[-1] == "answer_completed"
+    assert "answer_delta" in kinds
     assert [int(event["sequence"]) for event in events] == list(range(1, len(events) + 1))
 
 
@@ -96,7 +96,7 @@ def test_retrieve_explains_both_legs(grpcurl):
     )
     passages = json.loads(ended.stdout)["passages"]
     assert len(passages) == 3
-    assert passages[0]["documentId"] == "caching.md"
+    assert passages[0]["document_id"] == "caching.md"
     assert passages[0]["lexical"]["rank"] >= 1
 
 

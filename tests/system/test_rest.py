@@ -15,17 +15,17 @@ def curl(installation):
     assert shutil.which("curl"), "curl is part of every test machine"
 
     def run(path, *options, data=None):
-        body = ["-H", "content-type: application/json", "-d", json.dumps(data)] if data is not None else []
+        body = (
+            ["-H", "content-type: application/json", "-H", "expect:", "--data-binary", "@-"] if data is not None else []
+        )
         ended = subprocess.run(
             ["curl", "-sS", "-i", "--max-time", "30", *body, *options, installation.url + path],
+            input=json.dumps(data).encode(),
             capture_output=True,
-            text=True,
             timeout=60,
-            check=True,
+            check=False,
         )
-        head, _, rest = ended.stdout.partition("\r\n\r\n")
-        if head.startswith("HTTP/1.1 100"):
-            head, _, rest = rest.partition("\r\n\r\n")
+        head, _, rest = ended.stdout.decode().partition("\r\n\r\n")
         return int(head.split()[1]), head, rest
 
     return run
