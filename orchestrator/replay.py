@@ -172,7 +172,7 @@ class Waiter:
             cost=cost,
             # An empty text supports nothing, and does not say that the sources do not answer either.
             grounding=assess(text, retrieval.sources, FinishReason.DEADLINE) if text else Grounding.PARTIAL,
-            cited_markers=tuple(added.citation.marker for added in self._said.citations),
+            cited_markers=tuple(dict.fromkeys(added.citation.marker for added in self._said.citations)),
             degraded=(*self._degraded, *retrieval.degraded, trimmed),
             is_partial=True,
         )

@@ -1,4 +1,4 @@
-"""What every AnswerCache must do. An adapter's suite derives from this and gives a `subject`; exceptions are named there.
+"""What every AnswerCache must do. An adapter's suite derives from this, gives a `subject` and names its exceptions.
 
 `subject` has .cache (empty, holding at least 50 entries), .ttl_s, and `await .pass_time(seconds)`.
 """
