@@ -1,6 +1,6 @@
 // The caller's credentials: kept for this tab only, sent as a bearer token, never shown again.
 
-import { el } from "./dom.js";
+import { ICONS, el, icon } from "./dom.js";
 import { openDialog } from "./dialog.js";
 
 const KEY = "askmesh.token";
@@ -20,6 +20,7 @@ export function refused() {
 
 export function start(button, changed) {
   onChange = changed;
+  button.append(icon(ICONS.key));
   button.addEventListener("click", () => open());
 }
 

@@ -3,7 +3,7 @@
 
 import { byId, el } from "./dom.js";
 
-const SENTENCE = /[^.!?\n]*(?:[.!?]+(?=\s|$)|\n)/y;
+const SENTENCE = /(?:[^.!?\n]|[.!?](?!\s))*(?:[.!?]+(?=\s)|\n)/y; // "1.5" holds no end of a sentence
 
 export function status(text) {
   byId("announce-status").textContent = text;
@@ -39,8 +39,6 @@ export class Speaker {
 export function sentences(text) {
   let at = 0;
   SENTENCE.lastIndex = 0;
-  for (let found = SENTENCE.exec(text); found && SENTENCE.lastIndex < text.length; found = SENTENCE.exec(text)) {
-    at = SENTENCE.lastIndex;
-  }
+  while (SENTENCE.test(text)) at = SENTENCE.lastIndex;
   return [text.slice(0, at), text.slice(at)];
 }

@@ -27,7 +27,7 @@ export class AnswerView {
     this.prose = new Prose((marker) => this.#citation(marker));
     this.node = el("article.turn", { aria: { busy: "true", label: `Answer to: ${context.question}` } },
       el("header.turn-head", {}, el("h3.question", {}, context.question), context.details ? el("p.turn-details", {}, context.details) : null),
-      this.#badges, this.#notices, this.#progress, this.prose.node, this.#figures, this.sources.node, this.#actions,
+      this.#badges, this.#notices, this.#progress, this.prose.node, this.sources.node, this.#figures, this.#actions,
     );
   }
 
@@ -168,7 +168,7 @@ const sameDegradation = (one) => `${one.stage} ${one.reason}`;
 
 function degradedBox(degraded) {
   const lines = degraded.map((one) => {
-    const spent = one.milliseconds ? ` after ${milliseconds(one.milliseconds)}` : "";
+    const spent = one.milliseconds ? `, ${milliseconds(one.milliseconds)}` : "";
     return el("li", {},
       degradedWords(one),
       one.effect ? el("span.fine", {}, ` ${one.effect}`) : null,

@@ -10,7 +10,6 @@ let serial = 0;
  */
 export function openDialog({ title, body, kind = "", onClose = () => undefined }) {
   const id = `dialog-title-${(serial += 1)}`;
-  const opener = document.activeElement;
   const dialog = el(`dialog${kind ? `.${kind}` : ""}`, { aria: { labelledby: id } },
     el("div.dialog-head", {},
       el("h2", { id }, title),
@@ -24,7 +23,6 @@ export function openDialog({ title, body, kind = "", onClose = () => undefined }
   dialog.addEventListener("close", () => {
     dialog.remove();
     onClose();
-    if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
   });
   document.body.append(dialog);
   dialog.showModal();

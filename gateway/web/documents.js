@@ -105,7 +105,7 @@ export class Documents {
         el("span.row-title", {}, name),
         el("span.row-where", {}, [document.title ? documentId : "", counted(document.chunkCount, "chunk")].filter(Boolean).join(" · ")),
       ),
-      action("Read", ICONS.open, () => openDocument({ collection: this.context.collection(), document, onOnly: this.context.onOnly })),
+      action("Read", ICONS.page, () => openDocument({ collection: this.context.collection(), document, onOnly: this.context.onOnly })),
       action("Delete", ICONS.bin, () => this.#delete(document)),
     );
   }

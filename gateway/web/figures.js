@@ -27,7 +27,8 @@ export function figures({ timings, usage, cost }) {
 function tokens({ promptTokens, completionTokens, savedTokens, isEstimate }) {
   const about = isEstimate ? "about " : "";
   const saved = savedTokens ? `, ${count(savedTokens)} saved` : "";
-  return `${about}${count(promptTokens)} in, ${count(completionTokens)} out${saved}`;
+  const read = promptTokens ? `${count(promptTokens)} in, ` : ""; // an extractive answer has no prompt
+  return `${about}${read}${count(completionTokens)} out${saved}`;
 }
 
 function costs({ amount, saved, currency }) {

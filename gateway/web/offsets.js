@@ -49,6 +49,14 @@ export function windowAround(text, [start, end], before, after) {
   return [from, to];
 }
 
+/**
+ * The text with the line ends inside its paragraphs as spaces, for reading: files are often wrapped at some column. As long
+ * as the text it was made from, so that every offset holds. A short line, a list, a table, a heading or code stays as it is.
+ */
+export function softened(text) {
+  return text.replace(/^(\S.{59,})\n(?=[^\s#>|`*+\-\d])/gm, "$1 ");
+}
+
 function nextGap(text, from, limit) {
   for (let at = from; at < Math.min(from + 24, limit); at += 1) if (/\s/.test(text[at])) return at + 1;
   return from;

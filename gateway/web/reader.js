@@ -3,7 +3,7 @@
 import { getDocument } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { addressNode, el, markedText, replaceChildren } from "./dom.js";
-import { sliceByPoints, utf16Range, windowAround } from "./offsets.js";
+import { sliceByPoints, softened, utf16Range, windowAround } from "./offsets.js";
 import { count, counted, errorWords, moment, place, valueText } from "./words.js";
 
 const STEP = 2500; // characters shown before and after the passage, and added by each "more"
@@ -44,7 +44,7 @@ export function openDocument({ collection, document: known, onOnly }) {
   const aborter = new AbortController();
   const text = el("div.reader-text", { tabindex: "0", role: "region", aria: { label: "Text of the document" } }, el("p.note", {}, "Loading the document"));
   const head = el("div.reader-head", {}, ...heading(source));
-  const only = el("button.secondary", { type: "button" }, "Ask this document only");
+  const only = el("button.secondary", { type: "button" }, "Ask only this");
   const body = el("div.reader", {}, head, text, el("div.reader-foot", {}, only));
   const dialog = openDialog({ title: "Document", body, kind: "drawer", onClose: () => aborter.abort() });
   only.addEventListener("click", () => {
@@ -74,7 +74,7 @@ function navigation(sources, at, { move, only }) {
   const step = (name, label, by) =>
     el(`button.quiet.${name}`, { type: "button", disabled: !sources[at + by], on: { click: () => move(by) } }, label);
   return el("div.reader-foot", {},
-    el("button.secondary", { type: "button", on: { click: only } }, "Ask this document only"),
+    el("button.secondary", { type: "button", on: { click: only } }, "Ask only this"),
     el("span.bar-gap"),
     step("previous", "Previous", -1),
     step("next", "Next", 1),
@@ -87,7 +87,8 @@ function fillText(box, head, { source, citation, document, error }) {
   const passage = document && utf16Range(document.text, source.startChar, source.endChar);
   const isSame = document && (!source.text || document.text.slice(...passage) === source.text);
   if (isSame) {
-    showWindow(box, document.text, passage, citation);
+    const quote = citation ? quoteIn(document.text, citation) : null;
+    showWindow(box, softened(document.text), passage, quote);
   } else {
     const notice = document ? "The document has changed since this answer. This is the passage as it was." : errorWords(error)[0];
     replaceChildren(box, el("p.note.caution", {}, notice), passageText(source, citation));
@@ -101,8 +102,7 @@ function passageText(source, citation) {
   return el("p.document-text", {}, ...markedText(source.text, range[1] > range[0] ? [range] : []));
 }
 
-function showWindow(box, text, passage, citation) {
-  const quote = citation ? quoteIn(text, citation) : null;
+function showWindow(box, text, passage, quote) {
   let [from, to] = windowAround(text, passage, STEP, STEP);
   const render = () => {
     const more = (label, grow) => el("button.quiet.more", { type: "button", on: { click: () => { grow(); render(); } } }, label);

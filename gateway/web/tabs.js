@@ -30,7 +30,7 @@ export function startLibraryButton(button) {
   const show = (isOpen) => {
     document.body.dataset.view = isOpen ? "library" : "ask";
     button.setAttribute("aria-expanded", String(isOpen));
-    button.textContent = isOpen ? "Back to asking" : "Library";
+    button.textContent = isOpen ? "Back" : "Library";
   };
   button.addEventListener("click", () => show(document.body.dataset.view !== "library"));
   return { close: () => show(false) };

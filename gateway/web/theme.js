@@ -1,10 +1,11 @@
 // Colours: the system's, or light, or dark by the reader's choice. Loaded first, so that the page never flashes.
 
+import { ICONS, icon } from "./dom.js";
 import { read, write } from "./storage.js";
 
 const KEY = "askmesh.theme";
 const ORDER = ["auto", "light", "dark"];
-const WORDS = { auto: ["Auto", "automatic"], light: ["Light", "light"], dark: ["Dark", "dark"] };
+const WORDS = { auto: "automatic", light: "light", dark: "dark" };
 
 function stored() {
   const theme = read(KEY, "auto");
@@ -19,8 +20,9 @@ function apply(theme) {
 export function start(button) {
   const show = (theme) => {
     apply(theme);
-    button.textContent = WORDS[theme][0];
-    button.setAttribute("aria-label", `Colours: ${WORDS[theme][1]}`);
+    button.replaceChildren(icon(ICONS[theme]));
+    button.setAttribute("aria-label", `Colours: ${WORDS[theme]}`);
+    button.title = `Colours: ${WORDS[theme]}`;
   };
   button.addEventListener("click", () => {
     const theme = ORDER[(ORDER.indexOf(stored()) + 1) % ORDER.length];

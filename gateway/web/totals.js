@@ -35,14 +35,13 @@ export class Totals {
   }
 
   #render() {
-    const isNew = this.#completed === 0;
-    const rows = [
-      ["Asks", count(this.#asks)],
-      ["Average", isNew ? "–" : milliseconds(this.#ms / this.#completed)],
-      ["Last", isNew ? "–" : milliseconds(this.#last)],
-      ["Cache hits", isNew ? "–" : `${count(this.#hits)} (${percent(this.#hits / this.#completed)})`],
-      ["Cost", isNew ? "–" : this.#cost ? money(this.#cost, this.#currency) : "nothing"],
+    const measured = this.#completed && [
+      ["Average", milliseconds(this.#ms / this.#completed)],
+      ["Last", milliseconds(this.#last)],
+      ["Cache hits", `${count(this.#hits)} (${percent(this.#hits / this.#completed)})`],
+      ["Cost", this.#cost ? money(this.#cost, this.#currency) : "nothing"],
     ];
+    const rows = [["Asked", count(this.#asks)], ...(measured || [])];
     replaceChildren(this.node, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
   }
 }
