@@ -169,6 +169,7 @@ def _options(address: str) -> list[tuple[str, int | str]]:
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+        ("grpc.http2.max_pings_without_data", 0),  # else pinging stops after two, and a silent stream waits for ever
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.use_local_subchannel_pool", 1),  # two channels are two connections, each with its own streams

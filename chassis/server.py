@@ -177,8 +177,8 @@ def _options(largest_message: int, *, is_public: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # else two servers share a port without an error
         ("grpc.max_concurrent_streams", PUBLIC_STREAMS if is_public else INTERNAL_STREAMS),
-        # On, it refuses streams at random well below the limit: of 300 calls of one ordinary client 149 failed, off none,
-        # and probes beside a rapid reset (60,000 per second, 90 or 500 at a time) all passed either way.
+        # On, it refuses streams at random well below the limit: of 300 calls of one ordinary client 149 failed, off
+        # none. Probes beside a rapid reset (60,000 per second, 90 or 500 at a time) all passed either way.
         ("grpc.http.overload_protection", 0),
         ("grpc.max_receive_message_length", largest_message + RECEIVE_MARGIN_BYTES),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),

@@ -16,7 +16,9 @@ from grpc_reflection.v1alpha import reflection_pb2
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as rpc
 
+from chassis import channel as channel_module
 from chassis import errors, status
+from chassis import server as server_module
 from chassis.address import MAX_SOCKET_PATH, socket_folder
 from chassis.admission import Admission, Limit
 from chassis.channel import open_channel
@@ -83,13 +85,14 @@ async def test_a_drain_lets_open_calls_and_streams_end(workshop):
     assert not drain.done()
     go_on.set()
     assert (await call.read()).sequence == 2
-    assert await call.read() is grpc.aio.EOF
+    assert not await call.read()
     assert await unary == "done"
     await drain
 
 
 async def _text(call) -> str:
-    return (await call).text
+    reply: pb.AskResponse = await call
+    return reply.text
 
 
 async def test_a_draining_server_takes_no_new_calls(workshop):
@@ -201,20 +204,33 @@ async def _describe(call, symbol: str) -> list[str]:
     return [descriptor_pb2.FileDescriptorProto.FromString(file).name for file in files]
 
 
-async def test_pings_of_our_channels_are_no_reason_for_a_goaway(workshop):
-    """The default server answers pings closer than 300 s with GOAWAY too_many_pings."""
+async def test_pings_of_our_channels_are_no_reason_for_a_goaway(workshop, monkeypatch):
+    """A server with gRPC's defaults answers the fourth ping with GOAWAY too_many_pings. Ten times faster than real."""
+    monkeypatch.setattr(server_module, "MIN_CLIENT_PING_MS", server_module.MIN_CLIENT_PING_MS // 10)
+    monkeypatch.setattr(channel_module, "KEEPALIVE_MS", channel_module.KEEPALIVE_MS // 10)
     switch = Switch()
-    server = await workshop.server(ask=switch.hang)
-    options = [
-        ("grpc.keepalive_time_ms", 5_000),  # the least our servers allow; ours ping every 10 s
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
-    async with grpc.aio.insecure_channel(server.address, options=options) as channel:
-        call = rpc.OrchestratorServiceStub(channel).Ask(pb.AskRequest(), timeout=12.0)
-        await within(switch.started)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call
+    stub = await workshop.stub(await workshop.server(ask=switch.hang))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Ask(pb.AskRequest(), timeout=5.5)  # five pings
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_peer_that_hangs_is_noticed_by_its_missing_pong(tmp_path, monkeypatch):
+    monkeypatch.setattr(channel_module, "KEEPALIVE_MS", 200)
+    with socket.socket(socket.AF_UNIX) as hung:  # accepts through its backlog, says hello once, then nothing
+        hung.bind(f"{tmp_path}/hung.sock")
+        hung.listen()
+        hung.setblocking(False)
+        async with open_channel(f"unix:{tmp_path}/hung.sock") as channel:
+            call = rpc.OrchestratorServiceStub(channel).Ask(pb.AskRequest(), timeout=T, wait_for_ready=True)
+            peer, _ = await asyncio.get_running_loop().sock_accept(hung)
+            with peer:
+                peer.send(bytes.fromhex("000000040000000000"))  # an empty SETTINGS frame
+                started = time.monotonic()
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await call
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert time.monotonic() - started < 3.0  # 60 s with gRPC's ping timeout
 
 
 async def test_a_channel_finds_its_server_again_soon_after_a_restart(workshop, tmp_path):
