@@ -1,6 +1,6 @@
 """`make bench`: latencies of a real installation beside the floors of the same run.
 
-The corpus is ingested once per size, embedder and chunker into a cache outside the tree; a run after that takes a minute.
+The corpus is ingested once per size, embedder and chunker into a cache outside the tree; later runs take a minute.
 Exits with 1 when a goal is missed; `-o json` prints the figures for a program.
 """
 
@@ -146,9 +146,8 @@ def _print(samples: list[Sample]) -> None:
     for sample in samples:
         goal = GOALS_MS.get(sample.name)
         verdict = "" if goal is None else f"p50 <= {goal:g} ms: {'met' if _is_met(sample) else 'MISSED'}"
-        print(
-            f"{sample.name:32} {sample.p50:9.2f} {sample.p95:9.2f} {sample.p99:9.2f} {sample.p50 / echo:8.1f}  {verdict}"
-        )
+        figures = f"{sample.p50:9.2f} {sample.p95:9.2f} {sample.p99:9.2f} {sample.p50 / echo:8.1f}"
+        print(f"{sample.name:32} {figures}  {verdict}")
 
 
 def _say(line: str) -> None:

@@ -82,3 +82,12 @@ def _read(made: Installation) -> None:
                 made.grpc = found[1]
     except ValueError:  # closed while reading: the test is over
         return
+
+
+def wait_for(made: Installation, words: str, limit_s: float = START_LIMIT_S) -> None:
+    """Return when the process has printed a line with these words."""
+    deadline = time.monotonic() + limit_s
+    while not any(words in line for line in made.lines):
+        if made.process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError(f"it never printed {words!r}:\n" + "\n".join(made.lines))
+        time.sleep(0.05)  # another process's progress has no event to wait for

@@ -8,11 +8,12 @@ import sys
 
 from bench.installation import start, stop
 
+ON_FREE_PORTS = ("--http-port", "0", "--grpc-port", "0")
+
 
 def up_once(folder, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "askmesh", "up", "--once", "--http-port", "0", "--grpc-port", "0", "--data", str(folder)]
-        + list(arguments),
+        [sys.executable, "-m", "askmesh", "up", "--once", *ON_FREE_PORTS, "--data", str(folder), *arguments],
         capture_output=True,
         text=True,
         timeout=90,
@@ -50,12 +51,22 @@ def test_a_second_process_on_the_same_data_folder_says_so_and_changes_nothing(tm
 
 
 def test_a_port_in_use_says_so_and_names_the_cure(tmp_path):
-    first = start(tmp_path / "a", "--no-demo")
+    first = start(tmp_path / "first", "--no-demo")
     try:
         port = first.grpc.rpartition(":")[2]
         second = subprocess.run(
-            [sys.executable, "-m", "askmesh", "up", "--once", "--grpc-port", port, "--http-port", "0"]
-            + ["--data", str(tmp_path / "b")],
+            [
+                sys.executable,
+                "-m",
+                "askmesh",
+                "up",
+                "--once",
+                *ON_FREE_PORTS,
+                "--grpc-port",
+                port,
+                "--data",
+                str(tmp_path),
+            ],
             capture_output=True,
             text=True,
             timeout=60,
