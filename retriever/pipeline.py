@@ -187,13 +187,13 @@ class RetrievalPipeline:
         row = await vector
         if row is None:
             return None
-        search = self._sources.dense.search(row, scope, LEG_DEPTH, budget=run.timebox)
+        search = self._sources.dense.search(row, scope, run.depth, budget=run.timebox)
         return await _leg(run, "dense", DegradedReason.DENSE_UNAVAILABLE, search)
 
     async def _lexical(self, run: _Run, scope: Scope) -> list[Hit] | None:
         if run.query.legs is Legs.DENSE:
             return None
-        search = self._sources.lexical.search(run.query.text, scope, LEG_DEPTH, budget=run.timebox)
+        search = self._sources.lexical.search(run.query.text, scope, run.depth, budget=run.timebox)
         return await _leg(run, "lexical", DegradedReason.LEXICAL_UNAVAILABLE, search)
 
     async def _reranked(self, run: _Run, passages: list[Passage]) -> list[Passage]:
@@ -219,6 +219,11 @@ class _Run:
     query: RetrievalQuery
     report: Report
     timebox: Budget
+
+    @property
+    def depth(self) -> int:
+        """Hits to ask of each leg: what fusion needs, or all that is to be returned."""
+        return max(LEG_DEPTH, self.query.top_k)
 
 
 async def _leg(run: _Run, stage: str, lost: DegradedReason, search: Awaitable[list[Hit]]) -> list[Hit] | None:

@@ -12,16 +12,6 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
-
-from chassis.address import socket_folder
-from chassis.channel import open_channel
-from chassis.errors import BackendUnavailable
-from chassis.settings import load
-from chassis.status import from_rpc_error
-from chassis.telemetry import Telemetry
-from embedding.manifest import Precision
-from embedding.models import ensure_model
-from embedding.onnx import OnnxEmbedder
 from rag.retriever.v1 import (
     collection_pb2 as collections,
 )
@@ -36,6 +26,16 @@ from rag.retriever.v1 import (
 from rag.retriever.v1 import (
     retriever_pb2 as retrieval,
 )
+
+from chassis.address import socket_folder
+from chassis.channel import open_channel
+from chassis.errors import BackendUnavailable
+from chassis.settings import load
+from chassis.status import from_rpc_error
+from chassis.telemetry import Telemetry
+from embedding.manifest import Precision
+from embedding.models import ensure_model
+from embedding.onnx import OnnxEmbedder
 from retriever.app import build
 from retriever.settings import RetrieverSettings
 
@@ -73,7 +73,9 @@ class Caller:
         return (("authorization", f"Bearer {self.key}"),)
 
     async def put(self, document_id, text="x", *, collection="docs", **fields):
-        given = {"document_id": document_id, **({} if "data" in fields else {"text": text}), **fields}
+        given = documents.DocumentInput(
+            document_id=document_id, **({} if "data" in fields else {"text": text}), **fields
+        )
         request = documents.PutDocumentRequest(collection=collection, document=given)
         return await self.unary(document_pb2_grpc.DocumentServiceStub, "PutDocument", request)
 
@@ -201,7 +203,7 @@ async def refused(kind, *fields):
 
 def document(document_id, text="x", *, collection="docs", **fields):
     """One message of an ingest stream."""
-    found = documents.DocumentInput(document_id=document_id, text=text, **fields)
+    found = documents.DocumentInput(document_id=document_id, **({} if "data" in fields else {"text": text}), **fields)
     return documents.IngestDocumentsRequest(collection=collection, document=found)
 
 
@@ -211,5 +213,5 @@ def ids(response):
 
 async def eventually(condition):
     """Wait until it holds; the test's own timeout ends a wait in vain."""
-    while not await condition():
+    while not await condition():  # noqa: ASYNC110  # what is waited for has no event of ours: it is in metrics
         await asyncio.sleep(0.01)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from rag.retriever.v1 import document_pb2 as pb
+from rag.retriever.v1 import filter_pb2
 
 from chassis.errors import (
     CollectionNotFound,
@@ -19,11 +21,11 @@ from chassis.errors import (
     PageTokenInvalid,
     PermissionDenied,
 )
-from rag.retriever.v1 import document_pb2 as pb
-from rag.retriever.v1 import filter_pb2
 from tests.contract.retriever.conftest import document, ids, refused, running
 
-HANDBOOK = "# Leave\n\nEverybody has thirty days of paid leave a year.\n\n# Travel\n\nTrains are booked in second class.\n"
+HANDBOOK = (
+    "# Leave\n\nEverybody has thirty days of paid leave a year.\n\n# Travel\n\nTrains are booked in second class.\n"
+)
 
 
 class TestPut:
@@ -50,7 +52,9 @@ class TestPut:
         assert response.snapshot.generation >= stored.generation
 
     async def test_offsets_count_in_the_documents_text(self, owner):
-        await owner.put("umlauts.md", "# Überschrift 🎈\n\nDer Käse 🧀 ist grün.\n\n## Zwei\n\nNoch ein Absatz über Wein.")
+        await owner.put(
+            "umlauts.md", "# Überschrift 🎈\n\nDer Käse 🧀 ist grün.\n\n## Zwei\n\nNoch ein Absatz über Wein."
+        )
         text = (await owner.get("umlauts.md", view=pb.DOCUMENT_VIEW_FULL)).text
         for passage in (await owner.retrieve("Käse und Wein")).passages:
             assert text[passage.start_char : passage.end_char] == passage.text
@@ -118,9 +122,9 @@ class TestPut:
             await owner.put("a.txt", "x", has_parts=True)
 
     async def test_a_document_over_the_limit_is_refused(self, tmp_path, embedder):
-        async with running(tmp_path, embedder, max_document_bytes=1_024) as retriever:
-            async with refused(DocumentTooLarge):
-                await retriever.owner.put("a.txt", "x" * 1_025)
+        limited = running(tmp_path, embedder, max_document_bytes=1_024)
+        async with limited as retriever, refused(DocumentTooLarge):
+            await retriever.owner.put("a.txt", "x" * 1_025)
 
     async def test_a_message_over_the_limit_is_refused(self, owner):
         async with refused(MessageTooLarge):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 from google.protobuf import timestamp_pb2
+from rag.retriever.v1 import filter_pb2, retriever_pb2
 
 from chassis.budget import Budget
 from chassis.errors import (
@@ -22,7 +23,6 @@ from chassis.errors import (
     SearchUnavailable,
 )
 from chassis.status import from_rpc_error
-from rag.retriever.v1 import filter_pb2, retriever_pb2
 from tests.contract.retriever.conftest import Caller, document, ids, refused, running
 
 Value = filter_pb2.Value
@@ -30,24 +30,28 @@ Filter = filter_pb2.Filter
 
 
 def comparing(field, operator, value=None, values=()):
-    given = {} if value is None else {"value": value}
-    return Filter(
-        comparison=filter_pb2.Comparison(
-            field=field, operator=f"OPERATOR_{operator}", values=list(values), **given
-        )
-    )
+    number = filter_pb2.Operator.Value(f"OPERATOR_{operator}") if isinstance(operator, str) else operator
+    return Filter(comparison=filter_pb2.Comparison(field=field, operator=number, value=value, values=list(values)))
 
 
 def both(*parts):
-    return Filter(**{"and": filter_pb2.FilterList(filters=parts)})
+    found = Filter()
+    getattr(found, "and").filters.extend(parts)
+    getattr(found, "and").SetInParent()  # an empty list is a condition too
+    return found
 
 
 def either(*parts):
-    return Filter(**{"or": filter_pb2.FilterList(filters=parts)})
+    found = Filter()
+    getattr(found, "or").filters.extend(parts)
+    getattr(found, "or").SetInParent()
+    return found
 
 
 def neither(part):
-    return Filter(**{"not": part})
+    found = Filter()
+    getattr(found, "not").CopyFrom(part)
+    return found
 
 
 def text(value):
@@ -152,7 +156,10 @@ FILTERS = {
     "exists": (comparing("year", "EXISTS"), ["new.txt", "old.txt"]),
     "not": (neither(comparing("year", "EXISTS")), ["none.txt"]),
     "and": (both(comparing("year", "EXISTS"), comparing("source", "EQ", text("mail"))), ["new.txt"]),
-    "or": (either(comparing("year", "LT", number(2000)), comparing("source", "EQ", text("mail"))), ["new.txt", "old.txt"]),
+    "or": (
+        either(comparing("year", "LT", number(2000)), comparing("source", "EQ", text("mail"))),
+        ["new.txt", "old.txt"],
+    ),
     "an empty and": (both(), KEYS),
     "an empty or": (either(), []),
     "an empty filter": (Filter(), KEYS),
@@ -167,10 +174,10 @@ async def test_a_filter_means_the_same_in_every_leg(library, filter, expected, l
 
 
 def nested(levels):
-    filter = comparing("kind", "EXISTS")
+    found = comparing("kind", "EXISTS")
     for _ in range(levels):
-        filter = neither(filter)
-    return filter
+        found = neither(found)
+    return found
 
 
 BAD_FILTERS = {
@@ -178,7 +185,7 @@ BAD_FILTERS = {
     "a field name that is none": comparing("a b", "EQ", text("red")),
     "another type": comparing("year", "EQ", text("1999")),
     "no operator": comparing("kind", "UNSPECIFIED", text("key")),
-    "an operator nobody knows": Filter(comparison=filter_pb2.Comparison(field="kind", operator=99, value=text("key"))),
+    "an operator nobody knows": comparing("kind", 99, text("key")),
     "no value": comparing("kind", "EQ"),
     "a value of no type": comparing("kind", "EQ", Value()),
     "values where one is taken": comparing("kind", "EQ", text("a"), [text("b")]),
@@ -298,9 +305,7 @@ class TestWithoutAnEmbedder:
             await retriever.owner.put("a.txt", "The old key opens the gate.")
             response = await retriever.owner.retrieve("key")
             assert ids(response) == ["a.txt"]
-            assert [each.reason for each in response.degraded] == [
-                retriever_pb2.DEGRADED_REASON_EMBEDDER_UNAVAILABLE
-            ]
+            assert [each.reason for each in response.degraded] == [retriever_pb2.DEGRADED_REASON_EMBEDDER_UNAVAILABLE]
             assert (await retriever.owner.collection()).embedder_fingerprint == ""
             async with refused(SearchUnavailable):
                 await retriever.owner.retrieve("key", legs="LEGS_DENSE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -53,6 +54,15 @@ class FakeHeads:
             raise self.failure
         return self.head if (tenant, name) == (self.head.tenant, self.head.name) else None
 
+    async def list(self, tenant, *, after, limit, budget):
+        return [self.head] if tenant == self.head.tenant and after < self.head.name else []
+
+    async def swap(self, head, *, budget):
+        raise AssertionError("a retrieval writes nothing")
+
+    async def remove(self, head, *, budget):
+        raise AssertionError("a retrieval writes nothing")
+
 
 class FakeEmbedder:
     """Gives one vector for everything, when `ready` is set."""
@@ -74,7 +84,7 @@ class FakeEmbedder:
 
 
 class FakeLeg:
-    """Returns `hits`, or raises `failure`, once `ready` is set; remembers what it was asked and whether it was cancelled."""
+    """Returns `hits`, or raises `failure`, once `ready` is set; remembers what it was asked and how it ended."""
 
     def __init__(self, hits=(), *, failure: Exception | None = None) -> None:
         self.hits = list(hits)
@@ -115,8 +125,6 @@ class FakeReranker:
         await self.ready.wait()
         if self.failure is not None:
             raise self.failure
-        from dataclasses import replace
-
         turned = list(reversed(passages))
         return [replace(passage, rerank=LegScore(rank, -rank)) for rank, passage in enumerate(turned, 1)]
 

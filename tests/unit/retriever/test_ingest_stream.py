@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 from google.rpc import error_details_pb2
+from rag.retriever.v1 import document_pb2 as pb
 
 from chassis.errors import CatalogueUnavailable, DocumentUnreadable, InvalidRequest, MessageTooLarge
 from chassis.identity import LOCAL
-from rag.retriever.v1 import document_pb2 as pb
 from retriever.ingest_stream import IngestStream, StreamLimits
 from retriever.types import DocumentRecord, Outcome, PutResult
 
@@ -27,6 +27,7 @@ class FakeWriter:
         self.most_at_work = 0
         self.begun = asyncio.Event()
         self.go = asyncio.Event()
+        self.stored_one = asyncio.Event()
         self.cancelled: list[str] = []
 
     async def put_upload(self, identity, collection, upload, budget):
@@ -51,6 +52,7 @@ class FakeWriter:
             raise CatalogueUnavailable("the catalogue is down")
         source = upload.load()
         self.stored[upload.document_id] = source.data
+        self.stored_one.set()
         return PutResult(Outcome.STORED, len(self.stored), record_of(upload.document_id))
 
 
@@ -105,9 +107,8 @@ class TestWholeDocuments:
         results = stream_of(writer).results(sent([document("slow"), document("b")]))
         first = asyncio.create_task(anext(results))
         await writer.begun.wait()
-        while "b" not in writer.stored:
-            await asyncio.sleep(0)
-        assert not first.done()
+        await writer.stored_one.wait()
+        assert (list(writer.stored), first.done()) == (["b"], False)
         writer.go.set()
         assert (await first).document_id == "slow"
         assert (await anext(results)).document_id == "b"
@@ -129,7 +130,8 @@ class TestWholeDocuments:
         assert writer.stored == {"a": b"1"}
 
     async def test_text_is_stored_as_utf_8(self, writer):
-        await ingest(writer, pb.IngestDocumentsRequest(collection="docs", document={"document_id": "a", "text": "é"}))
+        found = pb.DocumentInput(document_id="a", text="é")
+        await ingest(writer, pb.IngestDocumentsRequest(collection="docs", document=found))
         assert writer.stored == {"a": "é".encode()}
 
     async def test_an_empty_stream_is_no_error(self, writer):
