@@ -20,6 +20,7 @@ class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
 
     def __init__(self):
         self.spans = []
+        self.port = 0
         self.came = threading.Condition()
 
     def Export(self, request, context):  # noqa: N802  # the contract's name
@@ -119,4 +120,56 @@ def test_a_miss_then_an_exact_hit_move_their_counters(traced):
     assert hit["rag_cache_hit_total"] - missed.get("rag_cache_hit_total", 0) == 1
     assert hit["rag_cache_miss_total"] == missed["rag_cache_miss_total"]
     assert hit["rag_orchestrator_latency_count"] - before["rag_orchestrator_latency_count"] == 2
+
+
+def test_a_semantic_hit_moves_its_own_tier(traced):
+    ask(traced, "What does the purger wait for before it deletes?")
+    before = metrics(traced)
+    answer = ask(traced, "What does the purger wait for, before it deletes?")
+    after = metrics(traced)
+    assert answer["started"]["cache"]["status"] == "CACHE_STATUS_HIT_SEMANTIC"
+    name = 'rag_cache_hit_total{tier="semantic"}'
+    assert after[name] - before.get(name, 0.0) == 1
+    assert after["askmesh_saved_tokens_total"] > before.get("askmesh_saved_tokens_total", 0.0)
+
+
+def test_a_cancelled_ask_is_counted_as_one_and_leaves_nothing_in_flight(traced):
+    before = metrics(traced)
+    with httpx.Client(base_url=traced.url, timeout=30) as client:
+        body = {"question": "What is a group commit, and why is it fast?", "cachePolicy": "CACHE_POLICY_BYPASS"}
+        with client.stream("POST", "/v1/collections/docs:streamAsk", json=body) as reply:
+            next(reply.iter_raw(1))  # one byte, then gone
+    deadline = time.monotonic() + 20
+    while (after := metrics(traced))["askmesh_asks_in_flight"] > 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # another process's progress has no event to wait for
+    assert after["askmesh_asks_total"] - before["askmesh_asks_total"] == 1
+
+
+@pytest.fixture(scope="module")
+def without_a_model(tmp_path_factory):
+    """An installation whose language model's server is not there."""
+    made = start(
+        tmp_path_factory.mktemp("modelless"),
+        environment={
+            "ASKMESH_ORCHESTRATOR_GENERATOR": "openai",
+            "ASKMESH_ORCHESTRATOR_LLM_URL": "http://127.0.0.1:1",
+            "ASKMESH_ORCHESTRATOR_MODEL_NAME": "gemma-2-2b-it",
+        },
+    )
+    wait_for(made, "Ctrl-C")
+    yield made
+    assert stop(made) == 0, "\n".join(made.lines)
+
+
+def test_a_degraded_ask_is_answered_counted_and_never_cached(without_a_model):
+    before = metrics(without_a_model)
+    first = ask(without_a_model, "What are the three roles?")
+    second = ask(without_a_model, "What are the three roles?")
+    after = metrics(without_a_model)
+    assert [item["reason"] for item in first["completed"]["degraded"]] == ["DEGRADED_REASON_MODEL_UNAVAILABLE"]
+    assert first["text"]
+    assert second["started"]["cache"]["status"] == "CACHE_STATUS_MISS"
+    name = 'askmesh_degraded_total{reason="MODEL_UNAVAILABLE",stage="generate"}'
+    assert after[name] - before[name] == 2
     assert after["rag_generator_fallback_total"] - before["rag_generator_fallback_total"] == 2
