@@ -9,6 +9,7 @@ import urllib.request
 from concurrent import futures
 
 import grpc
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
