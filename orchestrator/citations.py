@@ -6,8 +6,9 @@ Rule 2: "[2]" passes when source 2 was given to the model; "[1, 3]" becomes "[1]
         dropped with the blank before it. "[x]", "[2019]" and "[1-3]" are text and pass as they are.
 Rule 3: code is not prose: between backticks (to the end of the line) and in a fenced block "[1]" is an index. It passes
         untouched and cites nothing; a fence that is never closed stays code to the end.
-Rule 4: a marker's first use announces its citation: the words of the source that support the sentence it closes,
-        verbatim, with offsets in the document. Later uses of the marker mean the same passage and announce nothing.
+Rule 4: a marker's use announces its citation: the words of the source that support the sentence it closes, verbatim,
+        with offsets in the document. A later use is announced again when other words support it, so that every
+        sentence can be checked; the marker still counts once.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ class CitationStream:
         self._claim = ""  # what the next marker closes: the text since the last one, at most CLAIM_CHARS
         self._tail = ""  # the last characters let through, markers included
         self._is_closed = False  # a marker was seen since: the next word begins a claim of its own
-        self._cited: list[int] = []
+        self._quotes: dict[int, list[tuple[int, int]]] = {}  # by marker, in order of first appearance
 
     @property
     def cited_markers(self) -> tuple[int, ...]:
         """In order of first appearance."""
-        return tuple(self._cited)
+        return tuple(self._quotes)
 
     @property
     def text(self) -> str:
@@ -131,10 +132,12 @@ class CitationStream:
         return f"[{tail.lstrip(' ')}"
 
     def _cite(self, number: int, out: _Outbox) -> None:
-        if number not in self._cited:
-            self._cited.append(number)
+        citation = self._quoters[number].citation_for(_last_sentence(self._claim))
+        quotes = self._quotes.setdefault(number, [])
+        if not any(start <= citation.start_char and citation.end_char <= end for start, end in quotes):
+            quotes.append((citation.start_char, citation.end_char))
             out.flush()
-            out.events.append(CitationAdded(self._quoters[number].citation_for(_last_sentence(self._claim))))
+            out.events.append(CitationAdded(citation))
 
     def _say(self, text: str, out: _Outbox) -> None:
         self._code.read(text)

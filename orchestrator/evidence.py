@@ -2,25 +2,25 @@
 
 Rule 1: everything is relative to the passages at hand; no corpus statistics, no table of word frequencies.
 Rule 2: cheap first. The lexical features choose SHORTLIST sentences; only those are worth an embedding (2-4 ms each).
-Rule 3: weights are few and were fitted on one half of XQuAD-en's articles (even ones); `bench.quality answers --fit`
-        repeats the fit and prints what stands here. The other half and other corpora are only measured.
-Rule 4: a heading or a question is no answer, but speaks for the sentence after it.
+Rule 3: weights are few and were fitted on one half of XQuAD-en's articles (even ones); `python -m
+        bench.quality.answer_weights` repeats the fit and prints what stands here. The other half and other corpora are
+        only measured.
+Rule 4: prose is preferred to table rows and stray lines by SCRAP_PENALTY, which is judgement: XQuAD has neither.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from orchestrator.lines import Line, PassageLines, said_aloud
 from orchestrator.questions import Kind, answer_sign, kind_of
-from orchestrator.sentences import sentences
 from orchestrator.types import Source
 from orchestrator.words import Word, content_stems, rarity, words
 
-__all__ = ["SHORTLIST", "Evidence", "Reading", "Signals", "read"]
+__all__ = ["SHORTLIST", "Evidence", "Reading", "Signals", "candidates", "read"]
 
 SHORTLIST = 6  # with 6 the right sentence is lost in 0.2 % of the questions against embedding all of them
 WORTH_EMBEDDING = 0.99  # of the lexical belief: what lies below never won on the fitted half; 4.5 sentences in the mean
@@ -30,8 +30,7 @@ MAX_SOURCES = 8  # what a sentence picker can use: passages further down never w
 LEXICAL_WEIGHTS = (5.2, 2.3, 1.7, 1.4, 2.3, 2.0, 1.65)
 HYBRID_WEIGHTS = (4.25, 1.89, 1.83, 1.52, 2.21, 1.68, 1.64)
 COSINE_WEIGHT = 3.53
-# The document's own "[12]" would be taken for a marker of ours.
-_REFERENCE = re.compile(r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3})*\s*\]")
+SCRAP_PENALTY = 1.0  # about what a quarter of the question's words is worth
 _COSINE_DROP = 0.3  # a passage further below the best is simply "far"
 
 
@@ -45,14 +44,18 @@ class Evidence:
     stems: frozenset[str]
     lead: str = ""  # the heading or question it stands under
     features: tuple[float, ...] = ()
+    penalty: float = 0.0
+
+    def score(self, cosine: float | None) -> float:
+        """Comparable within one question only."""
+        if cosine is None:
+            return _dot(LEXICAL_WEIGHTS, self.features) - self.penalty
+        return _dot(HYBRID_WEIGHTS, self.features) + COSINE_WEIGHT * cosine - self.penalty
 
     @property
     def text(self) -> str:
-        """As it is said: verbatim but for wrapped lines, reference marks and backticks that would not close."""
-        said = _REFERENCE.sub("", self.source.text[self.start : self.end])
-        if "```" in said or said.count("`") % 2:
-            said = said.replace("`", "")
-        return " ".join(said.split())
+        """As it is said."""
+        return said_aloud(self.source.text[self.start : self.end])
 
     @property
     def embed_text(self) -> str:
@@ -94,9 +97,7 @@ class Reading:
         """The shortlist, best first, each with its share of the belief (they sum to 1)."""
         if not self.shortlist:
             return []
-        weights = LEXICAL_WEIGHTS if cosines is None else HYBRID_WEIGHTS
-        extra = [0.0] * len(self.shortlist) if cosines is None else [COSINE_WEIGHT * cosine for cosine in cosines]
-        scores = [_dot(weights, one.features) + more for one, more in zip(self.shortlist, extra, strict=True)]
+        scores = [one.score(cosines[index] if cosines else None) for index, one in enumerate(self.shortlist)]
         peak = max(scores)
         beliefs = [math.exp(score - peak) for score in scores]
         total = sum(beliefs)
@@ -110,54 +111,33 @@ class Reading:
 
 def read(question: str, sources: Sequence[Source]) -> Reading:
     """Find the sentences that may answer; 1-3 ms for five passages of 1,000 characters."""
-    asked = _Asked.of(question)
-    passages = [_Passage.of(rank, source) for rank, source in enumerate(sources[:MAX_SOURCES], 1)]
-    found = [(passage, line) for passage in passages for line in passage.lines]
-    weights = asked.weights([line.stems for _, line in found])
-    best_cosine = max((passage.source.dense_score or 0.0 for passage in passages), default=0.0)
-    scored = []
-    for passage, line in found:
-        if line.can_answer:
-            features = asked.features(passage, line, weights, best_cosine)
-            scored.append(Evidence(passage.source, line.start, line.end, line.stems, line.lead, features))
-    scored.sort(key=lambda one: -_dot(LEXICAL_WEIGHTS, one.features))
-    reading = Reading(_distinct(scored), asked.signals(passages))
+    found, signals = candidates(question, sources)
+    ordered = sorted(found, key=lambda one: -one.score(None))
+    reading = Reading(_distinct(ordered), signals)
     return replace(reading, shortlist=_likely(reading.ranked(None)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A sentence of a passage; `before` is what the sentence before it says, `lead` the heading or question above."""
-
-    start: int
-    end: int
-    words: tuple[Word, ...]
-    stems: frozenset[str]
-    before: frozenset[str]
-    lead: str
-    can_answer: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Passage:
-    rank: int
-    source: Source
-    stems: frozenset[str]
-    lines: tuple[_Line, ...]
-
-    @classmethod
-    def of(cls, rank: int, source: Source) -> _Passage:
-        context = frozenset(word.stem for word in words(f"{source.title} {source.section}"))
-        lines: list[_Line] = []
-        before, lead = context, source.section
-        for span in sentences(source.text):
-            said = source.text[span.start : span.end]
-            text_words = tuple(words(said))
-            stems = frozenset(word.stem for word in text_words)
-            can_answer = bool(stems) and not span.is_heading and not said.endswith("?")
-            lines.append(_Line(span.start, span.end, text_words, stems, before, lead, can_answer))
-            before, lead = stems, "" if can_answer else said.lstrip("# ")
-        return cls(rank, source, context.union(*(line.stems for line in lines)), tuple(lines))
+def candidates(question: str, sources: Sequence[Source]) -> tuple[list[Evidence], Signals]:
+    """Every sentence that can answer, in reading order, twins included; what weights are fitted on."""
+    asked = _Asked.of(question)
+    passages = [PassageLines.of(rank, source) for rank, source in enumerate(sources[:MAX_SOURCES], 1)]
+    found = [(passage, line) for passage in passages for line in passage.lines]
+    weights = asked.weights([line.stems for _, line in found])
+    best_cosine = max((passage.source.dense_score or 0.0 for passage in passages), default=0.0)
+    evidence = [
+        Evidence(
+            source=passage.source,
+            start=line.start,
+            end=line.end,
+            stems=line.stems,
+            lead=line.lead,
+            features=asked.features(passage, line, weights, best_cosine),
+            penalty=0.0 if line.is_prose else SCRAP_PENALTY,
+        )
+        for passage, line in found
+        if line.can_answer
+    ]
+    return evidence, asked.signals(passages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +167,7 @@ class _Asked:
         return {stem: weight / total for stem, weight in raw.items()}
 
     def features(
-        self, passage: _Passage, line: _Line, weights: Mapping[str, float], best_cosine: float
+        self, passage: PassageLines, line: Line, weights: Mapping[str, float], best_cosine: float
     ) -> tuple[float, ...]:
         """Coverage, word pairs, coverage by the sentence before and by the passage, rank, cosine, sign of an answer."""
         pairs = sum(pair in self.pairs for pair in set(_pairs(line.words))) / max(1, len(self.pairs))
@@ -202,7 +182,7 @@ class _Asked:
             answer_sign(self.kind, line.words, self.stems),
         )
 
-    def signals(self, passages: Sequence[_Passage]) -> Signals:
+    def signals(self, passages: Sequence[PassageLines]) -> Signals:
         rare = {stem: rarity(stem) for stem in self.stems}
         total = sum(rare.values()) or 1.0
         lines = [line for passage in passages for line in passage.lines]

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_SENTENCE_CHARS = 600  # about 100 words; the longest real sentences of encyclopaedic prose are near 500
-
 # A line that starts something of its own: heading, list item, table row, quote, fence.
 _STRUCTURE = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s|\||>|```|~~~)")
 _LINE_END = re.compile(r"\n[ \t]*(?=\n)|\n")

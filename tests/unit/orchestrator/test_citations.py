@@ -83,10 +83,12 @@ def test_any_cut_of_the_text_gives_the_same_answer(text, data):
 def test_every_marker_a_reader_sees_was_announced_before_its_delta(text, data):
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=12))
     announced: set[int] = set()
+    quotes: set[tuple[int, int]] = set()
     seen = ""
     for event in run(text, cuts)[0]:
         if isinstance(event, CitationAdded):
-            assert event.citation.marker not in announced
+            assert (event.citation.marker, event.citation.start_char) not in quotes
+            quotes.add((event.citation.marker, event.citation.start_char))
             announced.add(event.citation.marker)
         else:
             assert event.text
@@ -145,6 +147,15 @@ def test_each_of_several_clauses_gets_its_own_quote():
     first, second = citations(run("The basin has 7,000,000 square kilometres [2], and Tesla emigrated [1].")[0])
     assert first.quote == "The basin encompasses 7,000,000 square kilometres."
     assert second.quote == "He emigrated to New York in 1884."
+
+
+def test_a_second_use_brings_its_own_quote_and_a_third_of_the_same_words_none():
+    events, stream = run("He emigrated in 1884 [1]. He died in 1943 [1]. He died on 7 January [1].")
+    assert [citation.quote for citation in citations(events)] == [
+        "He emigrated to New York in 1884.",
+        "Tesla died in New York on 7 January 1943.",
+    ]
+    assert stream.cited_markers == (1,)
 
 
 def test_a_citation_carries_everything_its_source_knows():

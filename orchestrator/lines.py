@@ -1,0 +1,121 @@
+"""A passage as lines: its sentences, which of them can answer anything, and how each is said aloud.
+
+Rule 1: what is quoted is verbatim; what is said may drop marks that mean something only where they stand: wrapped
+        lines, emphasis, link targets, table bars, the document's own reference numbers (they would be taken for our
+        markers).
+Rule 2: a heading, a question or a table's head answers nothing, but speaks for what stands under it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from orchestrator.sentences import Sentence, sentences
+from orchestrator.types import Source
+from orchestrator.words import Word, words
+
+__all__ = ["Line", "PassageLines", "said_aloud"]
+
+_REFERENCE = re.compile(r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3})*\s*\]")
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
+_EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_TABLE_ROW = re.compile(r"\|.*\|\s*", re.DOTALL)
+_TABLE_RULE = re.compile(r"[|\s:-]*-{2,}[|\s:-]*")
+_CELL_BREAK = re.compile(r"(?<!\\)\|")
+_BLANK_BEFORE = re.compile(r"(?:\A|\n[ \t]*\n)\s*\Z")
+_BLANK_AFTER = re.compile(r"[ \t]*\n[ \t]*\n\s*\S")
+LOOK_BACK_CHARS = 200  # more blanks than that before a line are as good as a blank line
+TITLE_WORDS = 10  # longer lines without a full stop are sentences somebody did not finish
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """text[start:end] of the passage.
+
+    Attributes:
+        before: Stems of the line before; of title and section for the first.
+        lead: The heading or question it stands under directly; "" when there is none.
+        can_answer: False for headings, questions and lines without a word.
+        is_prose: False for a table's row and for a short line of its own: facts, or a heading without its markup.
+    """
+
+    start: int
+    end: int
+    words: tuple[Word, ...]
+    stems: frozenset[str]
+    before: frozenset[str]
+    lead: str
+    can_answer: bool
+    is_prose: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PassageLines:
+    """A source, read.
+
+    Attributes:
+        rank: 1-based, best first.
+        stems: Of its title, section and text.
+    """
+
+    rank: int
+    source: Source
+    stems: frozenset[str]
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def of(cls, rank: int, source: Source) -> PassageLines:
+        titles = {part.strip().casefold() for part in (source.title, *source.section.split(" > "))}
+        before = context = frozenset(word.stem for word in words(f"{source.title} {source.section}"))
+        lead = source.section
+        spans, lines = sentences(source.text), list[Line]()
+        for index, span in enumerate(spans):
+            text = source.text[span.start : span.end]
+            line_words = tuple(words(text))
+            stems = frozenset(word.stem for word in line_words)
+            is_head = _heads(source.text, span, spans[index + 1 : index + 2]) or _bare(text).casefold() in titles
+            can_answer = bool(stems) and not is_head
+            is_title = _stands_alone(source.text, span)
+            is_prose = not (is_title or _TABLE_ROW.fullmatch(text))
+            lines.append(Line(span.start, span.end, line_words, stems, before, lead, can_answer, is_prose))
+            if stems:
+                before, lead = stems, _bare(text) if is_title or not can_answer else ""
+        return cls(rank, source, context.union(*(line.stems for line in lines)), tuple(lines))
+
+
+def said_aloud(text: str) -> str:
+    """A quoted sentence as a reader of plain text wants it; every word of it stays."""
+    text = _LINK.sub(r"\1", _REFERENCE.sub("", text))
+    while (plainer := _EMPHASIS.sub(r"\2", text)) != text:
+        text = plainer
+    if _TABLE_ROW.fullmatch(text):
+        text = _row_aloud(text)
+    if "```" in text or text.count("`") % 2:
+        text = text.replace("`", "")  # it would turn what follows, our marker included, into code
+    return " ".join(text.split())
+
+
+def _row_aloud(text: str) -> str:
+    cells = [cell.strip() for cell in _CELL_BREAK.split(text) if cell.strip()]
+    return f"{cells[0]}: {'; '.join(cells[1:])}" if len(cells) > 1 else "".join(cells)
+
+
+def _heads(text: str, span: Sentence, following: list[Sentence]) -> bool:
+    """Whether the line only announces what follows."""
+    if span.is_heading or text[span.end - 1] == "?":
+        return True
+    return any(_TABLE_RULE.fullmatch(text[one.start : one.end]) for one in following)
+
+
+def _stands_alone(text: str, span: Sentence) -> bool:
+    """A short line without a stop between blank lines, with more below: what a heading is when its markup is gone."""
+    line = text[span.start : span.end]
+    if len(line.split()) > TITLE_WORDS or not (line[-1].isalnum() or line[-1] in ")\"'"):
+        return False
+    return _BLANK_BEFORE.search(text, max(0, span.start - LOOK_BACK_CHARS), span.start) is not None and
+    _BLANK_AFTER.match(text, span.end) is not None
+
+
+def _bare(text: str) -> str:
+    return text.strip("#*_: \t\n")
