@@ -258,11 +258,14 @@ def filter_of(question: Question) -> filter_pb2.Filter:
 def answer_of(response: _Pb.AskResponse) -> dict[str, Json]:
     """The original's GenerationResponse."""
     cache = response.started.cache
+    # A passage that supports several sentences has a citation for each; the original had one entry per passage.
+    cited = {citation.chunk_id: citation for citation in reversed(response.citations)}
+    ids = list(dict.fromkeys(citation.chunk_id for citation in response.citations))
     reasons = {item.reason for item in (*response.completed.degraded, *response.retrieval.degraded)}
     return {
         "answer": response.text,
-        "citations": list(dict.fromkeys(citation.chunk_id for citation in response.citations)),
-        "citationDetails": [_citation_of(citation) for citation in response.citations],
+        "citations": ids,
+        "citationDetails": [_citation_of(cited[chunk_id]) for chunk_id in ids],
         "partial": response.completed.is_partial,
         "metadata": {
             "cacheHit": cache.status in _HITS,

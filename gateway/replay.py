@@ -42,10 +42,6 @@ class AnswerLog:
         self.pump.add_done_callback(self._ended)
 
     @property
-    def is_complete(self) -> bool:
-        return self.pump.done() and not self.pump.cancelled() and self.pump.exception() is None
-
-    @property
     def is_abandoned(self) -> bool:
         return self.pump.cancelled() or self.pump.cancelling() > 0
 
@@ -152,18 +148,22 @@ class AnswerBuffer:
     async def _registering(
         self, events: AsyncIterator[Event], owner: str, found: list[AnswerLog]
     ) -> AsyncIterator[Event]:
-        async for event in events:
-            if event.WhichOneof("event") == "answer_started":
-                self._hold((owner, event.answer_started.answer_id), found[0])
-            yield event
+        """The same events; the answer can be found from its first one on, and after the last one for a time."""
+        key: Key | None = None
+        is_whole = False
+        try:
+            async for event in events:
+                if event.WhichOneof("event") == "answer_started":
+                    key = (owner, event.answer_started.answer_id)
+                    self._logs[key] = found[0]
+                yield event
+            is_whole = True
+        finally:
+            if key is not None:
+                self._end(key, is_whole=is_whole)
 
-    def _hold(self, key: Key, log: AnswerLog) -> None:
-        self._expire()
-        self._logs[key] = log
-        log.pump.add_done_callback(lambda _: self._ended_now(key, log))
-
-    def _ended_now(self, key: Key, log: AnswerLog) -> None:
-        if log.is_complete:
+    def _end(self, key: Key, *, is_whole: bool) -> None:
+        if is_whole:
             self._ended[key] = self._clock()
             self._expire()
         else:
