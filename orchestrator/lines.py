@@ -113,8 +113,8 @@ def _stands_alone(text: str, span: Sentence) -> bool:
     line = text[span.start : span.end]
     if len(line.split()) > TITLE_WORDS or not (line[-1].isalnum() or line[-1] in ")\"'"):
         return False
-    return _BLANK_BEFORE.search(text, max(0, span.start - LOOK_BACK_CHARS), span.start) is not None and
-    _BLANK_AFTER.match(text, span.end) is not None
+    above = _BLANK_BEFORE.search(text, max(0, span.start - LOOK_BACK_CHARS), span.start)
+    return above is not None and _BLANK_AFTER.match(text, span.end) is not None
 
 
 def _bare(text: str) -> str:
