@@ -13,7 +13,10 @@ from retriever.ports import CollectionHeads
 from retriever.types import CollectionHead
 
 MAX_STALE_S: Final = 300.0  # design.md section 2: the one stated exception to delete visibility
-TIMEBOX_S: Final = 0.1  # a catalogue that hangs must leave time to search; a read takes under a millisecond
+TIMEBOX_S: Final = (
+    1.0  # for a catalogue that hangs; callers in a hurry bring a smaller budget. A read takes 0.1 ms, and
+)
+# a machine that stalls for a moment must not be taken for a dead catalogue: its stale answer might show what was deleted
 MAX_KNOWN: Final = 10_000  # heads kept for a bad day, some 500 bytes each
 
 

@@ -38,12 +38,24 @@ class Database:
         self._path = path
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._reading = ThreadPoolExecutor(reader_threads, thread_name_prefix="store-read")
+        self._reading_heads = ThreadPoolExecutor(1, thread_name_prefix="store-heads")
         self._own = threading.local()  # each thread's connection
         self._opened: list[sqlite3.Connection] = []
 
-    async def read(self, work: Work[T], *, failure: type[BackendUnavailable], place: str, budget: Budget) -> T:
-        """Run `work` in a read transaction: everything it sees is of one moment."""
-        return await self._run(self._reading, partial(self._in_read, work, failure, place), place, budget)
+    async def read(
+        self, work: Work[T], *, failure: type[BackendUnavailable], place: str, budget: Budget, is_quick: bool = False
+    ) -> T:
+        """Run `work` in a read transaction: everything it sees is of one moment.
+
+        Args:
+            work: What to do.
+            failure: What a failure of the file is raised as.
+            place: Prepended to errors.
+            budget: When it is spent, the work is interrupted.
+            is_quick: A lookup of microseconds that must not queue behind searches: it has a thread of its own.
+        """
+        pool = self._reading_heads if is_quick else self._reading
+        return await self._run(pool, partial(self._in_read, work, failure, place), place, budget)
 
     async def write(
         self,
@@ -73,6 +85,7 @@ class Database:
         """End the threads and close their connections; waits for work that is running."""
         self._writing.shutdown(wait=True, cancel_futures=True)
         self._reading.shutdown(wait=True, cancel_futures=True)
+        self._reading_heads.shutdown(wait=True, cancel_futures=True)
         for connection in self._opened:
             connection.close()
 

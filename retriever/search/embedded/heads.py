@@ -39,7 +39,7 @@ class SqliteHeads:
             row = connection.execute(sql, (tenant, name)).fetchone()
             return None if row is None else self._read(row)
 
-        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, is_quick=True)
 
     async def swap(self, head: CollectionHead, *, budget: Budget) -> CollectionHead:
         """See retriever.ports.CollectionHeads. Durable before it returns."""

@@ -31,7 +31,7 @@ NAME = "handbook"
 
 
 async def head_of(leaves):
-    return (await SnapshotReader(leaves.heads).head(TENANT, NAME, budget=budget())).head
+    return (await SnapshotReader(leaves.heads, timebox_s=30).head(TENANT, NAME, budget=budget())).head
 
 
 async def seen(leaves, *, head=None, groups=("*",)):
@@ -410,7 +410,7 @@ async def test_conflicts_beyond_the_budget_are_told_as_such(ports):
 
 async def test_a_reader_goes_on_with_the_last_known_snapshot_for_five_minutes(stores, ports, writer):
     clock = FakeClock()
-    reader = SnapshotReader(ports.heads, clock=clock)
+    reader = SnapshotReader(ports.heads, clock=clock, timebox_s=30)
     await put(writer, "a")
     fresh = await reader.head(TENANT, NAME, budget=budget())
     for error, age_s in ((CatalogueUnavailable("down"), 150), (DeadlineExceeded("hangs"), 300)):
@@ -427,11 +427,11 @@ async def test_a_reader_goes_on_with_the_last_known_snapshot_for_five_minutes(st
 async def test_without_a_last_known_snapshot_a_dead_catalogue_is_an_error(ports):
     ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
     with pytest.raises(CatalogueUnavailable):
-        await SnapshotReader(ports.heads).head(TENANT, NAME, budget=budget())
+        await SnapshotReader(ports.heads, timebox_s=30).head(TENANT, NAME, budget=budget())
 
 
 async def test_a_collection_known_to_be_dropped_is_not_remembered(ports, writer):
-    reader = SnapshotReader(ports.heads)
+    reader = SnapshotReader(ports.heads, timebox_s=30)
     await put(writer, "a")
     await reader.head(TENANT, NAME, budget=budget())
     await writer.drop_collection(TENANT, NAME, budget=budget())
