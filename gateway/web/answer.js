@@ -5,7 +5,7 @@ import { el, replaceChildren } from "./dom.js";
 import { figures } from "./figures.js";
 import { Prose } from "./prose.js";
 import { SourceList } from "./sources.js";
-import { cacheBadge, counted, degradedWords, errorWords, groundingBadge, milliseconds, partialWords } from "./words.js";
+import { cacheBadge, counted, degradedWords, errorWords, groundingBadge, isHit, milliseconds, partialWords } from "./words.js";
 
 export class AnswerView {
   text = "";
@@ -19,7 +19,7 @@ export class AnswerView {
 
   /**
    * @param {{question: string, details: string, collection: string, onOnly: (documentId: string) => void,
-   *   onAgain: () => void}} context
+   *   onAgain: (change?: {cachePolicy: string}) => void}} context
    */
   constructor(context) {
     this.context = context;
@@ -47,7 +47,7 @@ export class AnswerView {
     this.started = started;
     const badge = cacheBadge(started.cache);
     if (badge) this.#badge(badge);
-    if (started.model) this.#badge({ label: started.model, tone: "plain", title: "The model that answers" });
+    if (started.model) this.#badge({ label: started.model, tone: "plain" });
   }
 
   #retrieved(retrieval) {
@@ -71,7 +71,7 @@ export class AnswerView {
     this.#showDegraded(completed.degraded);
     const partial = partialWords(completed);
     if (partial) this.#notice("partial", partial);
-    this.#figures.append(figures(completed));
+    this.#figures.append(figures(completed, this.started));
     this.#end("Answer complete.");
   }
 
@@ -109,7 +109,9 @@ export class AnswerView {
   }
 
   #endActions() {
-    const again = el("button.quiet", { type: "button", on: { click: this.context.onAgain } }, "Ask again");
+    // Asked again as it was, a cached question would only give the cached answer.
+    const [label, change] = isHit(this.started?.cache) ? ["Answer afresh", { cachePolicy: "CACHE_POLICY_REFRESH" }] : ["Ask again"];
+    const again = el("button.quiet", { type: "button", on: { click: () => this.context.onAgain(change) } }, label);
     if (!this.text || !navigator.clipboard) return [again];
     const copy = el("button.quiet", { type: "button" }, "Copy answer");
     copy.addEventListener("click", async () => {
@@ -140,8 +142,8 @@ export class AnswerView {
     }, String(marker));
   }
 
-  #badge({ label, tone, title }) {
-    this.#badges.append(el(`span.badge.${tone}`, { title: title || null }, label));
+  #badge({ label, tone }) {
+    this.#badges.append(el(`span.badge.${tone}`, {}, label));
   }
 
   #phase(text) {
@@ -183,7 +185,7 @@ function degradedBox(degraded) {
 
 /** "Try again", not before the server said it makes sense. */
 function retryButton(afterMs, onAgain) {
-  const button = el("button.secondary", { type: "button", on: { click: onAgain } }, "Try again");
+  const button = el("button.secondary", { type: "button", on: { click: () => onAgain() } }, "Try again");
   const until = Date.now() + afterMs;
   const tick = () => {
     const left = Math.ceil((until - Date.now()) / 1000);

@@ -1,5 +1,6 @@
 // Where a question is written: the text, its options, and the keys.
 
+import { status } from "./announce.js";
 import { byId, el, replaceChildren } from "./dom.js";
 import { chipWords } from "./filters.js";
 
@@ -40,13 +41,14 @@ export class Composer {
   reuse({ question, topK, chips }) {
     this.#question.value = question;
     if (topK) this.#topK.value = topK;
-    if (Array.isArray(chips)) this.context.filters.chips = chips;
+    this.context.filters.chips = chips;
     this.focus();
   }
 
   #ask() {
     const question = this.#question.value.trim();
-    if (!question || this.context.conversation.isRunning) return this.focus();
+    if (!question) return this.focus();
+    if (this.context.conversation.isRunning) return status("An answer is being written. Press Escape to stop it.");
     const { filters } = this.context;
     const topK = this.#clampTopK();
     const chips = filters.chips;

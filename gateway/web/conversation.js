@@ -8,6 +8,8 @@ import { ApiError } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { byId } from "./dom.js";
 
+const KEPT = 50; // answers on the page; each has a few hundred elements
+
 export class Conversation {
   onRunning = () => undefined;
   #running = null;
@@ -33,10 +35,14 @@ export class Conversation {
 
   /** @param {{question, collection, topK, chips, details, filter, cachePolicy, isStreamed}} ask */
   async ask(ask) {
-    if (this.isRunning) return;
+    if (this.isRunning) {
+      status("An answer is being written. Stop it first, or wait for its end.");
+      return;
+    }
     const { onOnly, onAsked } = this.context;
-    const view = new AnswerView({ ...ask, onOnly, onAgain: () => this.ask(ask) });
+    const view = new AnswerView({ ...ask, onOnly, onAgain: (change) => this.ask({ ...ask, ...change }) });
     this.#answers.prepend(view.node);
+    while (this.#answers.children.length > KEPT) this.#answers.lastElementChild.remove();
     this.#head.hidden = false;
     view.node.scrollIntoView({ block: "nearest" });
     onAsked({ question: ask.question, collection: ask.collection, topK: ask.topK, chips: ask.chips });

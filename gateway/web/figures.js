@@ -11,7 +11,7 @@ const STAGES = [
   ["generateMs", "Writing"],
 ];
 
-export function figures({ timings, usage, cost }) {
+export function figures({ timings, usage, cost }, started) {
   const rows = [
     ["First token", timings.firstTokenMs ? milliseconds(timings.firstTokenMs) : "none"],
     ["Total", milliseconds(timings.totalMs)],
@@ -20,8 +20,14 @@ export function figures({ timings, usage, cost }) {
   ];
   return el("div.figures", {},
     el("dl", {}, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    el("details.stages", {}, el("summary", {}, "Where the time went"), stages(timings)),
+    el("details.stages", {}, el("summary", {}, "Where the time went"), stages(timings), ids(started)),
   );
+}
+
+/** What an operator asks for. */
+function ids({ requestId, traceId } = {}) {
+  const known = [["Request id", requestId], ["Trace id", traceId]].filter(([, id]) => id);
+  return el("p.fine.ids", {}, ...known.flatMap(([name, id]) => [`${name} `, el("code", {}, id), " "]));
 }
 
 function tokens({ promptTokens, completionTokens, savedTokens, isEstimate }) {

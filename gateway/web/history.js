@@ -2,6 +2,7 @@
 
 import { el, replaceChildren } from "./dom.js";
 import { read, write } from "./storage.js";
+import { counted } from "./words.js";
 
 const KEY = "askmesh.history";
 const LENGTH = 10;
@@ -21,7 +22,7 @@ export class History {
 
   get entries() {
     const stored = read(KEY, []);
-    return Array.isArray(stored) ? stored.filter((entry) => typeof entry?.question === "string").slice(0, LENGTH) : [];
+    return Array.isArray(stored) ? stored.filter((entry) => typeof entry?.question === "string").slice(0, LENGTH).map(known) : [];
   }
 
   add(entry) {
@@ -46,7 +47,12 @@ export class History {
   }
 }
 
+/** An entry as this version writes it, whatever version wrote it. */
+function known({ question, collection, topK, chips }) {
+  const whole = (chip) => typeof chip?.field === "string" && typeof chip.operator === "string" && Array.isArray(chip.values);
+  return { question, collection: String(collection ?? ""), topK: Number(topK) || 0, chips: Array.isArray(chips) ? chips.filter(whole) : [] };
+}
+
 function describe({ collection, chips }) {
-  const filters = Array.isArray(chips) && chips.length ? `, ${chips.length} filter${chips.length > 1 ? "s" : ""}` : "";
-  return `${collection ?? ""}${filters}`;
+  return [collection, chips.length ? counted(chips.length, "filter") : ""].filter(Boolean).join(", ");
 }

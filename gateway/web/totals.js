@@ -1,9 +1,7 @@
 // Running totals since the page was opened.
 
 import { el, replaceChildren } from "./dom.js";
-import { count, milliseconds, money, percent } from "./words.js";
-
-const HITS = new Set(["CACHE_STATUS_HIT_EXACT", "CACHE_STATUS_HIT_SEMANTIC"]);
+import { count, isHit, milliseconds, money, percent } from "./words.js";
 
 export class Totals {
   #asks = 0;
@@ -28,7 +26,7 @@ export class Totals {
     this.#completed += 1;
     this.#last = completed.timings.totalMs;
     this.#ms += this.#last;
-    this.#hits += HITS.has(started?.cache?.status) ? 1 : 0;
+    this.#hits += isHit(started?.cache) ? 1 : 0;
     this.#cost += completed.cost.amount;
     this.#currency = completed.cost.currency;
     this.#render();

@@ -55,20 +55,24 @@ export function degradedWords(degradation) {
   return DEGRADED[reason] ?? `A part was left out (${reason.toLowerCase().replaceAll("_", " ")}).`;
 }
 
-/** @returns {{label: string, tone: string, title: string}|null} */
+const HITS = new Set(["CACHE_STATUS_HIT_EXACT", "CACHE_STATUS_HIT_SEMANTIC"]);
+
+export const isHit = (cache) => HITS.has(cache?.status);
+
+/** @returns {{label: string, tone: string}|null} */
 export function cacheBadge(cache) {
-  const age = cache?.ageSeconds ? `made ${duration(cache.ageSeconds)} ago` : "";
+  const age = cache?.ageSeconds ? `, ${duration(cache.ageSeconds)} old` : "";
   switch (cache?.status) {
     case "CACHE_STATUS_HIT_EXACT":
-      return { label: "Cached, exact", tone: "good", title: age };
+      return { label: `Cached, exact${age}`, tone: "good" };
     case "CACHE_STATUS_HIT_SEMANTIC":
-      return { label: `Cached, ${percent(cache.similarity)} alike`, tone: "good", title: age };
+      return { label: `Cached, ${percent(cache.similarity)} alike${age}`, tone: "good" };
     case "CACHE_STATUS_JOINED":
-      return { label: "Shared with an equal ask", tone: "plain", title: "" };
+      return { label: "Shared with an equal ask", tone: "plain" };
     case "CACHE_STATUS_MISS":
-      return { label: "Cache miss", tone: "plain", title: "" };
+      return { label: "Cache miss", tone: "plain" };
     case "CACHE_STATUS_SKIPPED":
-      return { label: "Cache not used", tone: "plain", title: "" };
+      return { label: "Cache not used", tone: "plain" };
     default:
       return null;
   }

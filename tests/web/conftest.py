@@ -98,4 +98,3 @@ async def page(contract: ContractServer, scene: Scene, new_page: NewPage) -> Pag
     opened = await new_page(contract.url)
     await expect(opened.locator("#connection")).to_have_text("Connected")
     return opened
-

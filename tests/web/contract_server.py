@@ -18,6 +18,8 @@ from typing import Any
 import uvicorn
 from google.protobuf.json_format import MessageToDict, Parse
 from google.protobuf.message import Message
+from rag.orchestrator.v1 import orchestrator_pb2 as orchestrator
+from rag.retriever.v1 import collection_pb2, document_pb2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -28,8 +30,6 @@ from chassis.status import http_of
 from gateway.files import PAGE_HEADERS, PageFile, files_under
 from gateway.problems import problem
 from gateway.sse import TypedEncoder
-from rag.orchestrator.v1 import orchestrator_pb2 as orchestrator
-from rag.retriever.v1 import collection_pb2, document_pb2
 from tests.web import answers
 
 WEB = Path(__file__).parents[2] / "gateway" / "web"
@@ -50,6 +50,7 @@ class Scene:
     refused_files: dict[str, RagError] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
     is_ready: bool = True
+    page_size: int = 1000
     asks: list[dict[str, Any]] = field(default_factory=list)
     resumed_after: list[str] = field(default_factory=list)
     put: dict[str, bytes] = field(default_factory=dict)
@@ -107,8 +108,11 @@ class ContractServer:
         return JSONResponse({"collections": [shown], "nextPageToken": ""})
 
     async def _list(self, request: Request) -> Response:
+        held = list(self.scene.documents.values())
+        start = int(request.query_params["pageToken"] or 0)
+        end = start + self.scene.page_size
         page = document_pb2.ListDocumentsResponse(
-            documents=self.scene.documents.values(), total_size=len(self.scene.documents)
+            documents=held[start:end], total_size=len(held), next_page_token=str(end) if end < len(held) else ""
         )
         return JSONResponse(to_json(page))
 

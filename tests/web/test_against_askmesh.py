@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from bench.installation import START_LIMIT_S, Installation, start, stop
 from tests.web.pages import NewPage, ask, shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-POISON = "<img src=x onerror=\"window.poisoned = 1\"><script>window.poisoned = 2</script>"
+POISON = '<img src=x onerror="window.poisoned = 1"><script>window.poisoned = 2</script>'
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -79,14 +79,16 @@ async def test_the_same_question_again_is_an_exact_hit(live: Page) -> None:
     question = "What is the data folder?"
     await answered(live, question)
     await answered(live, question)
-    await expect(live.locator(".turn").first.locator(".badge").first).to_have_text("Cached, exact")
+    await expect(live.locator(".turn").first.locator(".badge").first).to_contain_text("Cached, exact")
     await expect(live.locator("#totals")).to_contain_text("Cache hits1")
 
 
 async def test_a_file_is_added_found_asked_alone_and_deleted(live: Page) -> None:
-    content = "# Leave\n\nAn employee has thirty-one days of leave in the year of the comet 🌠. It is granted by Ms Özil."
-    upload = {"name": "leave days.md", "mimeType": "text/markdown", "buffer": content.encode()}
-    await live.set_input_files("#files", upload)  # type: ignore[arg-type]
+    content = (
+        "# Leave\n\nAn employee has thirty-one days of leave in the year of the comet 🌠. It is granted by Ms Özil."
+    )
+    upload: FilePayload = {"name": "leave days.md", "mimeType": "text/markdown", "buffer": content.encode()}
+    await live.set_input_files("#files", upload)
     await expect(live.locator(".uploads li")).to_contain_text("Stored, 1 chunk")
     await live.locator(".document .row-button", has_text="leave days.md").click()
     await expect(live.locator(".chip")).to_have_text("document_id is leave days.md")
@@ -102,8 +104,8 @@ async def test_a_file_is_added_found_asked_alone_and_deleted(live: Page) -> None
 
 
 async def test_a_file_that_is_not_what_it_says_gets_a_reason(live: Page) -> None:
-    upload = {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 not really"}
-    await live.set_input_files("#files", upload)  # type: ignore[arg-type]
+    upload: FilePayload = {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 not really"}
+    await live.set_input_files("#files", upload)
     await expect(live.locator(".uploads li[data-state=failed]")).to_contain_text("The file is not what its name says.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
+from rag.orchestrator.v1 import orchestrator_pb2 as pb
 
 from chassis.errors import CredentialsMissing, FilterInvalid, Overloaded, RetrieverUnavailable
 from tests.web import answers
@@ -99,7 +100,7 @@ async def test_a_degraded_answer_says_each_reason_in_words(page: Page, scene: Sc
 
 
 async def test_the_words_cover_every_degraded_reason_of_the_contract(page: Page) -> None:
-    reasons = [name for name in answers.pb.DegradedReason.keys() if not name.endswith("UNSPECIFIED")]
+    reasons = [value.name for value in pb.DegradedReason.DESCRIPTOR.values if value.number]
     said = await page.evaluate(
         "async (reasons) => { const words = await import('/words.js');"
         " return reasons.map((reason) => words.degradedWords({ reason })); }",
@@ -160,6 +161,25 @@ async def test_the_grounding_badge_says_how_far_to_trust_it(
     scene.script[-1] = answers.completed(grounding=grounding)
     await ask(page)
     await expect(page.locator(".badge").last).to_have_text(badge)
+
+
+async def test_a_cached_answer_says_its_age_and_can_be_answered_afresh(page: Page, scene: Scene) -> None:
+    scene.script[0] = answers.started("HIT_EXACT", 1, age_seconds=125)
+    await ask(page)
+    await expect(page.locator(".badge").first).to_have_text("Cached, exact, 2 min old")
+    await page.click(".turn-actions >> text=Answer afresh")
+    await expect(page.locator(".turn .figures")).to_have_count(2)
+    assert [one["body"]["cachePolicy"] for one in scene.asks] == ["CACHE_POLICY_DEFAULT", "CACHE_POLICY_REFRESH"]
+
+
+async def test_history_of_another_version_does_no_harm(page: Page) -> None:
+    await page.evaluate(
+        """localStorage.setItem("askmesh.history", '[{"question":"Old?","chips":[{"field":7},null]},4]')"""
+    )
+    await page.reload()
+    await page.click("#tab-history")
+    await page.click("text=Old?")
+    await expect(page.locator("#question")).to_have_value("Old?")
 
 
 async def test_figures_show_times_tokens_and_cost(page: Page) -> None:

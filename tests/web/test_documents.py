@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from chassis.errors import DocumentUnreadable
 from tests.web.contract_server import ContractServer, Scene
@@ -12,13 +12,13 @@ from tests.web.pages import NewPage
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def file(name: str, content: bytes = b"# Leave\n\nThirty days.") -> dict[str, object]:
+def file(name: str, content: bytes = b"# Leave\n\nThirty days.") -> FilePayload:
     return {"name": name, "mimeType": "text/markdown", "buffer": content}
 
 
 async def test_each_file_gets_its_own_result(page: Page, scene: Scene) -> None:
     scene.refused_files["broken.pdf"] = DocumentUnreadable("not a PDF")
-    await page.set_input_files("#files", [file("leave.md"), file("broken.pdf", b"no pdf")])  # type: ignore[list-item]
+    await page.set_input_files("#files", [file("leave.md"), file("broken.pdf", b"no pdf")])
     await expect(page.locator(".uploads li[data-state=done]")).to_contain_text("Stored, 2 chunks")
     await expect(page.locator(".uploads li[data-state=failed]")).to_contain_text("The file is not what its name says.")
     await expect(page.locator(".library-summary")).to_have_text("3 documents")
@@ -28,7 +28,7 @@ async def test_each_file_gets_its_own_result(page: Page, scene: Scene) -> None:
 async def test_files_are_labelled_with_their_source(page: Page, scene: Scene) -> None:
     await page.click("text=Label them")
     await page.fill("#upload-source", "handbook & rules")
-    await page.set_input_files("#files", [file("leave.md")])  # type: ignore[list-item]
+    await page.set_input_files("#files", [file("leave.md")])
     await expect(page.locator(".group-name")).to_have_text(["docs", "handbook & rules"])
     assert scene.put_queries == {"leave.md": {"source": "handbook & rules"}}
 
@@ -67,6 +67,17 @@ async def test_documents_are_grouped_and_counted(contract: ContractServer, scene
     await expect(page.locator(".group > summary")).to_have_text(
         ["docs2 · 12 chunks", "handbook1 · 3 chunks", "No source1 · 1 chunk"]
     )
+
+
+async def test_a_large_collection_is_loaded_page_by_page(
+    contract: ContractServer, scene: Scene, new_page: NewPage
+) -> None:
+    scene.page_size = 1
+    page = await new_page(contract.url)
+    await expect(page.locator(".library-summary")).to_have_text("1 of 2 documents loaded")
+    await page.click("text=Load more")
+    await expect(page.locator(".document")).to_have_count(2)
+    await expect(page.locator(".library-summary")).to_have_text("2 documents")
 
 
 async def test_search_narrows_the_list(page: Page) -> None:

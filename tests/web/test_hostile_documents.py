@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.web import answers
 from tests.web.contract_server import ContractServer, Scene
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 SCRIPT = "<script>window.poisoned = 'script'</script>"
 IMAGE = "<img src=x onerror=\"window.poisoned = 'image'\">"
 LINK = "javascript:window.poisoned='link'"
-BREAKOUT = "\"><svg onload=\"window.poisoned='svg'\">"
+BREAKOUT = '"><svg onload="window.poisoned=\'svg\'">'
 QUOTE = f"Read {SCRIPT} and {IMAGE} now."
 DOCUMENT_ID = f"../{BREAKOUT}/{IMAGE}?view=#.md"
 
@@ -91,16 +91,24 @@ async def test_only_web_addresses_become_links(page: Page, scene: Scene) -> None
     await expect(link).to_have_count(1)
 
 
-@pytest.mark.parametrize("theft", ["innerHTML = '<b>x</b>'", "insertAdjacentHTML('beforeend', '<b>x</b>')"])
+@pytest.mark.parametrize("sink", ["innerHTML", "outerHTML", "insertAdjacentHTML"])
 async def test_the_browser_itself_refuses_markup_from_strings(
-    contract: ContractServer, scene: Scene, browser, theft: str
+    contract: ContractServer, scene: Scene, browser: Browser, sink: str
 ) -> None:
     page = await browser.new_page()
     await page.goto(contract.url)
-    try:
-        refused = await page.evaluate(
-            "(code) => { try { document.body.%s; return ''; } catch (error) { return error.name; } }" % theft, theft
-        )
-    finally:
-        await page.close()
+    refused = await page.evaluate(
+        """(sink) => {
+          const node = document.createElement("p");
+          try {
+            if (sink === "insertAdjacentHTML") node.insertAdjacentHTML("beforeend", "<b>x</b>");
+            else node[sink] = "<b>x</b>";
+          } catch (error) {
+            return error.name;
+          }
+          return "";
+        }""",
+        sink,
+    )
+    await page.context.close()
     assert refused == "TypeError"

@@ -22,8 +22,9 @@ GRAVE = {"serious", "critical"}
 
 def rich_scene(scene: Scene) -> None:
     text = (
-        "A cached answer holds the **snapshot** it was made at [1]. A hit needs that snapshot to be the current one, so a "
-        "write to the collection makes every older entry miss at once [2].\n\n- `DEFAULT` uses the cache\n- `BYPASS` does not"
+        "A cached answer holds the **snapshot** it was made at [1]. A hit needs that snapshot to be the current "
+        "one, so a write to the collection makes every older entry miss at once [2].\n\n"
+        "- `DEFAULT` uses the cache\n- `BYPASS` does not"
     )
     first, second, third = (answers.source(number) for number in (1, 2, 3))
     report = [
@@ -39,7 +40,9 @@ def rich_scene(scene: Scene) -> None:
         answers.completed(markers=(1, 2), degraded=report),
     ]
     for number in range(6):
-        scene.store(f"handbook/chapter-{number}.md", "text", title=f"Chapter {number}", source="handbook", chunk_count=12)
+        scene.store(
+            f"handbook/chapter-{number}.md", "text", title=f"Chapter {number}", source="handbook", chunk_count=12
+        )
 
 
 async def with_an_answer(page: Page) -> None:

@@ -34,7 +34,7 @@ async def test_the_quoted_words_are_marked_in_the_passage(page: Page) -> None:
 async def test_an_open_source_marks_the_quote_beyond_characters_outside_the_basic_plane(
     page: Page, scene: Scene
 ) -> None:
-    prefix = "👩‍🚀 𝒜 long 🗄 beginning.\n\n" * 40
+    prefix = "👩‍🚀 \U0001d49c long 🗄 beginning.\n\n" * 40
     scene.store(answers.DOCUMENT_ID, prefix + answers.TEXT + "\n\nThe end 🏁.", title="The answer cache")
     placed = answers.source(start_char=len(prefix), end_char=len(prefix) + len(answers.TEXT))
     scene.script[1:3] = [answers.retrieved(placed), answers.cited(placed)]
