@@ -50,7 +50,7 @@ from retriever.types import (
 
 SERVER_CAP_S: Final = 5.0  # retriever.proto: the server stops itself after 5 s whatever the caller allows
 TIMEBOX_S: Final = 0.250  # the original's RETRIEVAL_TIMEOUT_MS: what a person does not notice in an answer
-CATALOGUE_SHARE: Final = 0.5  # of the timebox: a hung catalogue must leave the legs enough to answer at all
+CATALOGUE_SHARE: Final = 0.8  # of the timebox: a stall is no outage, but a hung catalogue must leave the legs some time
 RETRY_AFTER_S: Final = 1.0  # both legs gone: a breaker probes again within that time
 MIN_RERANK_S: Final = 0.020  # less than that and a cross-encoder would be cut off anyway
 RERANK_DEPTH: Final = 30  # 300 candidates took 30 s in the field (original.md section 2.14)
