@@ -55,6 +55,7 @@ export class Composer {
     this.#question.value = "";
     byId("examples").hidden = true;
     byId("welcome").classList.add("small");
+    if (matchMedia("(pointer: coarse)").matches) this.#question.blur(); // a phone's keyboard would hide the answer
     return this.context.conversation.ask({
       question,
       collection: this.context.collection(),

@@ -1,12 +1,13 @@
 // The numbered passages of an answer: those it cites with the quoted words marked, and those that were found as well.
 
-import { addressNode, el, markedText, safeHref } from "./dom.js";
+import { addressNode, el, safeHref } from "./dom.js";
 import { utf16Range, windowAround } from "./offsets.js";
 import { openReader } from "./reader.js";
 import { counted, place } from "./words.js";
 
 const BEFORE_QUOTE = 90;
 const AFTER_QUOTE = 160;
+const MARKDOWN = /\.(md|markdown)$/i;
 
 export class SourceList {
   #sources = [];
@@ -104,19 +105,25 @@ function whereNodes(source) {
 
 /** The quote within its passage, or the passage's beginning. */
 function snippet(source, citation) {
-  if (!citation) {
-    const [, to] = windowAround(source.text, [0, 0], 0, BEFORE_QUOTE + AFTER_QUOTE);
-    return [source.text.slice(0, to), to < source.text.length ? " …" : ""];
-  }
-  const quote = quoteRange(source, citation);
-  if (!quote) return [el("mark", {}, citation.quote)];
-  const [from, to] = windowAround(source.text, quote, BEFORE_QUOTE, AFTER_QUOTE);
-  const shown = source.text.slice(from, to);
+  const { text } = source;
+  const show = MARKDOWN.test(source.documentId) ? withoutMarks : (part) => part;
+  const quote = citation ? quoteRange(source, citation) : [0, 0];
+  if (!quote) return [el("mark", {}, show(citation.quote))];
+  const [from, to] = citation
+    ? windowAround(text, quote, BEFORE_QUOTE, AFTER_QUOTE)
+    : windowAround(text, quote, 0, BEFORE_QUOTE + AFTER_QUOTE);
   return [
     from > 0 ? "… " : "",
-    ...markedText(shown, [[quote[0] - from, quote[1] - from]]),
-    to < source.text.length ? " …" : "",
+    show(text.slice(from, quote[0])),
+    citation ? el("mark", {}, show(text.slice(...quote))) : "",
+    show(text.slice(quote[1], to)),
+    to < text.length ? " …" : "",
   ];
+}
+
+/** Markdown's signs for headings and bold left out: a preview is for reading, the document itself is one click away. Pure. */
+export function withoutMarks(text) {
+  return text.replace(/^#{1,6}\s+/gm, "").replace(/\*\*(\S(?:[^*\n]*\S)?)\*\*/g, "$1");
 }
 
 /** Where the quote is in the passage, in UTF-16 units; null when it reaches out of it. */

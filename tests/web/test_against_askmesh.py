@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -107,6 +109,15 @@ async def test_a_file_that_is_not_what_it_says_gets_a_reason(live: Page) -> None
     upload: FilePayload = {"name": "broken.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7 not really"}
     await live.set_input_files("#files", upload)
     await expect(live.locator(".uploads li[data-state=failed]")).to_contain_text("The file is not what its name says.")
+
+
+async def test_a_file_over_the_limit_says_so(live: Page, tmp_path: Path) -> None:
+    big = tmp_path / "big.txt"
+    with big.open("wb") as file:
+        file.truncate(60 * 1024 * 1024)  # more than a browser may hand over at once
+    await live.set_input_files("#files", big)
+    failed = live.locator(".uploads li[data-state=failed]")
+    await expect(failed).to_contain_text(re.compile("over the server's limit|more than the server takes"))
 
 
 async def test_a_filter_on_an_unknown_field_is_refused_in_words(live: Page) -> None:

@@ -31,6 +31,14 @@ async def test_the_quoted_words_are_marked_in_the_passage(page: Page) -> None:
     await expect(page.locator(".sources mark")).to_have_text(answers.QUOTE)
 
 
+async def test_a_preview_leaves_markdowns_signs_out(page: Page, scene: Scene) -> None:
+    text = "# The cache\n\nIt is **never stale**, 2 ** 3 is 8.\n\n## More"
+    source = answers.source(text=text, end_char=len(text))
+    scene.script[1:3] = [answers.retrieved(source), answers.cited(source, "It is **never stale**, 2 ** 3 is 8.")]
+    await ask(page)
+    await expect(page.locator(".sources .passage")).to_have_text("The cache It is never stale, 2 ** 3 is 8. More")
+
+
 async def test_an_open_source_marks_the_quote_beyond_characters_outside_the_basic_plane(
     page: Page, scene: Scene
 ) -> None:
