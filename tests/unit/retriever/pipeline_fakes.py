@@ -94,11 +94,13 @@ class FakeLeg:
         self.begun = asyncio.Event()
         self.asked: list[object] = []
         self.scopes: list[object] = []
+        self.budgets: list[Budget] = []
         self.was_cancelled = False
 
     async def search(self, asked, scope, limit, *, budget):
         self.asked.append(asked)
         self.scopes.append(scope)
+        self.budgets.append(budget)
         self.begun.set()
         try:
             await self.ready.wait()
