@@ -37,6 +37,7 @@ class CallContext:
         credentials: The authorization header as it came, relayed to our own services and never printed.
         variant: The release variant drawn for this ask ("" = none); relayed so that later hops stay in it.
         budget: The caller's deadline.
+        arrived_at: When the call came in, by the budget's clock: what it waited for its turn is counted from here.
     """
 
     request_id: str
@@ -44,6 +45,7 @@ class CallContext:
     credentials: str = field(repr=False)
     variant: str
     budget: Budget
+    arrived_at: float = 0.0
 
 
 _current: ContextVar[CallContext] = ContextVar("askmesh_call")

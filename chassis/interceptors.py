@@ -182,9 +182,11 @@ class CallFrame(grpc.aio.ServerInterceptor):
             credentials=arrival.headers.get(context.CREDENTIALS_HEADER, ""),
             variant=context.accepted_variant(arrival.headers.get(context.VARIANT_HEADER, "")),
             budget=budget,
+            arrived_at=budget.clock(),
         )
         with context.use(call):
             async with self._admission.place(method.name, budget):
+                self._observer.admitted(method.service, method.name, budget.clock() - call.arrived_at)
                 return await _within(budget, _run(method, request, rpc))
 
     async def _refuse_unknown(self, requests: Any, rpc: ServicerContext) -> None:
@@ -208,13 +210,16 @@ class _Requests:
 
     def __init__(self, method: Method, raw: AsyncIterator[bytes]) -> None:
         self._method = method
-        self._raw = aiter(raw)
+        self._raw = raw
+        self._started: AsyncIterator[bytes] | None = None  # not before the first read: gRPC warns of an unused one
 
     def __aiter__(self) -> _Requests:
         return self
 
     async def __anext__(self) -> Any:
-        return _message(self._method, await anext(self._raw))
+        if self._started is None:
+            self._started = aiter(self._raw)
+        return _message(self._method, await anext(self._started))
 
 
 def _decoded(method: Method, payload: Any) -> Any:

@@ -19,6 +19,7 @@ import uvloop
 from chassis.errors import RagError
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+EXIT_FORCED: Final = 1  # a second signal: open calls were not waited for
 EXIT_REFUSED: Final = 2  # it could not start, and said why
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,9 @@ def run(build: Callable[[], AbstractAsyncContextManager[object]]) -> int:
     except RagError as error:
         print(f"{error.reason}: {error.message}", file=sys.stderr)  # noqa: T201  # the answer to whoever started it
         return EXIT_REFUSED
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:  # only a second signal cancels the whole
+        return EXIT_FORCED
+    except KeyboardInterrupt:  # before the signals were ours
         return 128 + signal.SIGINT
 
 

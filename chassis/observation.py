@@ -51,6 +51,7 @@ class ServerObserver:
         self._seconds = telemetry.histogram(metrics.SERVER_SECONDS)
         self._in_flight = telemetry.gauge(metrics.SERVER_IN_FLIGHT)
         self._shed = telemetry.counter(metrics.SHED)
+        self._waited = telemetry.histogram(metrics.WAIT_SECONDS)
 
     @contextmanager
     def observe(self, service: str, method: str, headers: Mapping[str, str], request_id: str) -> Iterator[Observed]:
@@ -72,6 +73,10 @@ class ServerObserver:
         finally:
             in_flight.dec()
             self._count(labels, observed, _now() - started)
+
+    def admitted(self, service: str, method: str, waited_s: float) -> None:
+        """A call got its place, after waiting this long."""
+        self._waited.labels(service, method.rpartition("/")[2]).observe(waited_s)
 
     @contextmanager
     def _span(self, labels: tuple[str, str], headers: Mapping[str, str], request_id: str) -> Iterator[Span]:

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
 
-from chassis import context, errors, status
+from chassis import context, errors, interceptors, status
 from chassis.budget import HOP_RESERVE_S, Budget
 from chassis.channel import TimeoutMissing
 from chassis.identity import LOCAL
@@ -119,13 +119,24 @@ async def test_a_deadline_far_away_is_capped(workshop):
     assert (await stub.Ask(pb.AskRequest(), timeout=100_000.0)).text == "600"
 
 
-async def test_a_servicer_that_overstays_is_stopped_and_the_caller_told_in_time(workshop):
+async def test_a_servicer_that_overstays_the_caller_s_deadline_is_stopped(workshop):
     switch = Switch()
     stub = await workshop.stub(await workshop.server(ask=switch.hang))
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Ask(pb.AskRequest(), timeout=0.2)
     await within(switch.stopped)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_servicer_that_overstays_the_default_budget_is_stopped_with_a_typed_status(workshop, monkeypatch):
+    monkeypatch.setattr(interceptors, "DEFAULT_BUDGET_S", 0.1)
+    switch = Switch()
+    channel = await workshop.plain_channel(await workshop.server(ask=switch.hang))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await channel.unary_unary(ASK)(b"")
+    assert switch.stopped.is_set()
+    error = status.from_rpc_error(caught.value, errors.RetrieverUnavailable)
+    assert isinstance(error, errors.DeadlineExceeded)
     assert status.status_of(caught.value) is not None  # the server's own word, not the client's timer
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import random
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
 
-from chassis import errors, status
+from chassis import context, errors, status
+from chassis.auth import require
 from chassis.errors import FieldViolation, InvalidRequest
 from tests.contract.chassis.conftest import ASK, ASK_SERVICE
 
@@ -133,6 +136,20 @@ async def test_malformed_bytes_are_an_invalid_argument_with_details(workshop, ra
     assert "Error parsing" not in everything_sent(error)
 
 
+async def test_random_bytes_are_a_message_or_an_invalid_argument_and_nothing_else(workshop):
+    channel = await workshop.plain_channel(await workshop.server())
+    noise = random.Random(7)
+    calls = [
+        channel.unary_unary(method)(noise.randbytes(noise.randrange(200)), timeout=T)
+        for method in (ASK, "/grpc.health.v1.Health/Check")
+        for _ in range(200)
+    ]
+    codes = {await call.code() for call in calls}
+    expected = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND}
+    assert codes <= expected
+    assert grpc.StatusCode.INVALID_ARGUMENT in codes
+
+
 async def test_malformed_bytes_within_a_request_stream_are_an_invalid_argument(workshop):
     async def ingest(requests):
         async for _ in requests:
@@ -144,6 +161,18 @@ async def test_malformed_bytes_within_a_request_stream_are_an_invalid_argument(w
     await call.write(b"\xff\xff\xff")
     error = await failure(call.read())
     assert detail(error, error_details_pb2.ErrorInfo).reason == "MESSAGE_MALFORMED"
+
+
+async def test_a_servicer_that_refuses_before_it_reads_leaves_no_unread_stream_behind(workshop):
+    async def ingest(requests):
+        require(context.current().identity, "a role nobody has")
+        yield None
+
+    channel = await workshop.plain_channel(await workshop.ingest_server(ingest))
+    call = channel.stream_stream("/rag.retriever.v1.DocumentService/IngestDocuments")(timeout=T)
+    error = await failure(call.read())
+    gc.collect()  # an iterator that was made and not used warns here, and warnings are errors
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize("method", ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/Nothing"])

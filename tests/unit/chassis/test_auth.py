@@ -188,7 +188,8 @@ class Issuer:
         return httpx.Response(200, json={"keys": [self._jwk(kid, key) for kid, key in self.keys.items()]})
 
     def _jwk(self, key_id: str, key) -> dict[str, str]:
-        return json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())) | {"kid": key_id, "alg": "ES256"}
+        public: dict[str, str] = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
+        return public | {"kid": key_id, "alg": "ES256"}
 
 
 @pytest.fixture
