@@ -27,9 +27,9 @@ WORTH_EMBEDDING = 0.99  # of the lexical belief: what lies below never won on th
 MAX_SOURCES = 8  # what a sentence picker can use: passages further down never won on the fitted half
 
 # Weights of _Asked.features, in their order, and of the cosine. The softmax of the scores gives the shares.
-LEXICAL_WEIGHTS = (5.2, 2.3, 1.7, 1.4, 2.3, 2.0, 1.65)
-HYBRID_WEIGHTS = (4.25, 1.89, 1.83, 1.52, 2.21, 1.68, 1.64)
-COSINE_WEIGHT = 3.53
+LEXICAL_WEIGHTS = (5.07, 2.17, 1.28, 1.50, 2.12, 3.08, 1.62)
+HYBRID_WEIGHTS = (4.06, 1.73, 1.50, 1.75, 1.48, 2.47, 1.67)
+COSINE_WEIGHT = 3.94
 SCRAP_PENALTY = 1.0  # about what a quarter of the question's words is worth
 _COSINE_DROP = 0.3  # a passage further below the best is simply "far"
 
