@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
 import time
@@ -15,10 +16,10 @@ import httpx
 from chassis import logs
 from chassis.admission import Admission
 from chassis.auth import Authenticator
-from chassis.breaker import Breaker
+from chassis.breaker import Breaker, Thresholds
 from chassis.channel import open_channel
 from chassis.composition import build_admission, build_authenticator
-from chassis.errors import CacheUnavailable, EmbedderUnavailable, SettingsInvalid
+from chassis.errors import CacheUnavailable, EmbedderUnavailable, RetrieverUnavailable, SettingsInvalid
 from chassis.lifecycle import run
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
@@ -30,16 +31,20 @@ from orchestrator.cache.guard import GUARD_VERSION, is_same_question
 from orchestrator.cache.guarded import GuardedCache
 from orchestrator.cache.key import PipelineFingerprint
 from orchestrator.cache.memory import MemoryAnswerCache
+from orchestrator.cache.observed import ObservedCache
 from orchestrator.generation.extractive import ExtractiveGenerator
+from orchestrator.generation.gated import GatedGenerator
 from orchestrator.lookup import AnswerLookup, LookupLimits
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline, Surroundings
-from orchestrator.ports import AnswerCache, Generator, Retriever, TokenCounter
+from orchestrator.ports import AnswerCache, Generator, Retriever, SnapshotSource, TokenCounter
 from orchestrator.prompt import GEMMA_STOP, PROMPT_FINGERPRINT, PromptBuilder
 from orchestrator.redaction import REDACTION_VERSION
 from orchestrator.replay import TRIM_S
 from orchestrator.retrieval.grpc import GrpcRetriever
+from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
 from orchestrator.retrieval.hedged import HedgedRetriever
+from orchestrator.retrieval.observed import ObservedRetriever
 from orchestrator.service import OrchestratorServicer, binding
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.speaking import Speaker
@@ -47,6 +52,7 @@ from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
 from orchestrator.types import ModelInfo, Sampling
 
 SERVICE_NAME = "askmesh-orchestrator"
+SNAPSHOT_S = 0.035  # with a retrieval's timebox of 250 ms, 15 of the 300 ms are left for the reply
 EXTRACT_S = 0.250  # an extractive answer takes 10-40 ms; kept free before the trim for it
 
 _log = logging.getLogger(__name__)
@@ -100,14 +106,21 @@ async def build(
         counter = _counter(settings)
         channel = open_channel(settings.retriever_address, telemetry=telemetry)
         stack.push_async_callback(channel.close)
-        fallback = MeteredGenerator(ExtractiveGenerator(embedder), counter, telemetry)
+        extractive = GatedGenerator(ExtractiveGenerator(embedder), _processors())
+        fallback = MeteredGenerator(extractive, counter, telemetry)
         chosen = generator or await _open_generator(settings, stack)
         model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
         cache = _cache(settings, telemetry)
+        thresholds = Thresholds(min_calls=MIN_CALLS)
+        breaker = Breaker("retriever", error=RetrieverUnavailable, thresholds=thresholds, telemetry=telemetry)
+        snapshots = GuardedRetriever(GrpcRetriever(channel), breaker)
+        hedge = GrpcRetriever(channel, is_hedge=True)
+        endpoints = settings.retriever_endpoints
+        hedged = HedgedRetriever(snapshots, hedge, endpoints=endpoints, clock=time.monotonic)
         pipeline = _pipeline(
             settings,
-            retriever=GrpcRetriever(channel),
-            hedge=GrpcRetriever(channel, is_hedge=True),
+            snapshots=snapshots,
+            retriever=ObservedRetriever(hedged, telemetry),
             embedder=embedder,
             generators=(model, fallback),
             cache=cache,
@@ -135,8 +148,8 @@ async def build(
 def _pipeline(
     settings: OrchestratorSettings,
     *,
-    retriever: GrpcRetriever,
-    hedge: Retriever,
+    snapshots: SnapshotSource,
+    retriever: Retriever,
     embedder: Embedder | None,
     generators: tuple[Generator, Generator],
     cache: AnswerCache | None,
@@ -145,6 +158,7 @@ def _pipeline(
     clock = time.monotonic
     model, fallback = generators
     context_tokens = settings.context_tokens
+    at_once = settings.max_retrievals or max(2, _processors())
     fingerprint = PipelineFingerprint(
         generator=f"{model.model.fingerprint}|{context_tokens}",
         prompt=PROMPT_FINGERPRINT,
@@ -153,12 +167,12 @@ def _pipeline(
         redaction=REDACTION_VERSION,
     )
     lookup = AnswerLookup(
-        snapshots=retriever,
+        snapshots=snapshots,
         cache=cache,
         embedder=embedder,
         is_same_question=is_same_question,
         fingerprint=fingerprint,
-        limits=LookupLimits(similarity=settings.cache_similarity),
+        limits=LookupLimits(similarity=settings.cache_similarity, at_once=2 * at_once),
         clock=clock,
     )
     speaker = Speaker(
@@ -170,12 +184,12 @@ def _pipeline(
     )
     timebox_s = settings.retrieve_timeout_ms / 1_000
     maker = AnswerMaker(
-        retriever=HedgedRetriever(retriever, hedge, endpoints=settings.retriever_endpoints, clock=clock),
+        retriever=retriever,
         embedder=embedder,
         speaker=speaker,
         prompts=PromptBuilder(counter, context_tokens),
         counter=counter,
-        limits=RetrievalLimits(retrieve_s=timebox_s, retriever_total_s=timebox_s + 0.035),
+        limits=RetrievalLimits(timebox_s, timebox_s + SNAPSHOT_S, at_once),
         clock=clock,
     )
     around = Surroundings(clock=clock, wall=time.time, new_id=lambda: secrets.token_hex(12), trace_id=current_trace_id)
@@ -199,6 +213,10 @@ async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) 
             except EmbedderUnavailable as error:
                 _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
                 return None
+
+
+def _processors() -> int:
+    return os.cpu_count() or 1
 
 
 def _counter(settings: OrchestratorSettings) -> TokenCounter:
@@ -246,7 +264,8 @@ def _cache(settings: OrchestratorSettings, telemetry: Telemetry) -> AnswerCache 
             return None
         case "memory":
             memory = MemoryAnswerCache(max_entries=settings.cache_max_entries, ttl_s=settings.cache_ttl_s)
-            return GuardedCache(memory, Breaker("answer cache", error=CacheUnavailable, telemetry=telemetry))
+            breaker = Breaker("answer cache", error=CacheUnavailable, telemetry=telemetry)
+            return ObservedCache(GuardedCache(memory, breaker), telemetry)
         case _:
             raise SettingsInvalid("ASKMESH_ORCHESTRATOR_CACHE: this version has memory and off")
 

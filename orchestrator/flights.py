@@ -47,7 +47,7 @@ class Flight(Generic[Event]):
 
     def start(self, work: Work[Event]) -> asyncio.Task[None]:
         self._task = asyncio.create_task(self._run(work), name="flight")
-        self._task.add_done_callback(_look_at)
+        self._task.add_done_callback(self._end)
         return self._task
 
     def emit(self, event: Event) -> None:
@@ -97,11 +97,14 @@ class Flight(Generic[Event]):
             await asyncio.wait([self._task], timeout=STOP_GRACE_S)
 
     async def _run(self, work: Work[Event]) -> None:
-        try:
-            await work(self)
-        finally:
-            self._has_ended = True
-            self._wake()
+        await work(self)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """By callback, so that it is said of a task too that was cancelled before its first step."""
+        self._has_ended = True
+        self._wake()
+        if not task.cancelled():
+            task.exception()  # read, lest asyncio log a failure nobody waited for, with its text
 
     def _seconds_to(self, before_s: float) -> float:
         return self.deadline - before_s - self._clock()
@@ -112,12 +115,6 @@ class Flight(Generic[Event]):
 
 
 Work = Callable[[Flight[Event]], Awaitable[None]]
-
-
-def _look_at(task: asyncio.Task[None]) -> None:
-    """Read a failure nobody waited for, so that asyncio does not log it with its text."""
-    if not task.cancelled():
-        task.exception()
 
 
 class FlightTable(Generic[Event]):

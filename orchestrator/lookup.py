@@ -50,12 +50,14 @@ SameQuestion = Callable[[str, str], bool]
 
 @dataclass(frozen=True, slots=True)
 class LookupLimits:
-    """Time for each thing asked before the answer starts, seconds, and when two questions are near."""
+    """Time for each thing asked before the answer starts, seconds, when two questions are near, and how many asks are
+    settled at once: their time begins when their turn comes (see RetrievalLimits)."""
 
     snapshot_s: float = 0.200
     embed_s: float = 0.200
     cache_s: float = 0.050
     similarity: float = 0.90  # the original's CACHE_SIM_THRESHOLD
+    at_once: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class AnswerLookup:
         self._limits = limits
         self._clock = clock
         self._ledger = SnapshotLedger(clock)
+        self._gate = asyncio.Semaphore(limits.at_once)
 
     def key_at(self, question: Question, snapshot: Snapshot) -> CacheKey:
         return cache_key(question, snapshot, self._fingerprint)
@@ -131,11 +134,12 @@ class AnswerLookup:
             RetrieverUnavailable: it says nothing, and no entry may be served unchecked.
             RagError: what the retriever says of the request itself (CollectionNotFound, PermissionDenied).
         """
-        began = self._clock()
         reads = _reads(question) and self._cache is not None
         found = Lookup(CacheStatus.MISS if reads else CacheStatus.SKIPPED)
-        await self._look(question, found, budget, reads=reads)
-        found.cache_ms = max(0.0, (self._clock() - began) * 1_000 - found.embed_ms)
+        async with self._gate:
+            began = self._clock()
+            await self._look(question, found, budget, reads=reads)
+            found.cache_ms = max(0.0, (self._clock() - began) * 1_000 - found.embed_ms)
         return found
 
     async def _look(self, question: Question, found: Lookup, budget: Budget, *, reads: bool) -> None:

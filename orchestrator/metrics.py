@@ -39,6 +39,13 @@ SAVED_COST: Final = Metric("askmesh_saved_cost_usd_total", Kind.COUNTER, "US dol
 PROMPT_TOKENS: Final = Metric("askmesh_prompt_tokens_total", Kind.COUNTER, "Prompt tokens of answers made.", ("model",))
 IN_FLIGHT: Final = Metric("askmesh_asks_in_flight", Kind.GAUGE, "Asks being answered now: the demand to scale on.")
 GENERATIONS: Final = Metric("askmesh_generations_in_flight", Kind.GAUGE, "Generations under way now.", ("model",))
+CACHE_SECONDS: Final = Metric(
+    "askmesh_cache_seconds", Kind.HISTOGRAM, "Seconds of one operation of the answer cache.", ("operation",)
+)
+CACHE_FAILURES: Final = Metric(
+    "askmesh_cache_failures_total", Kind.COUNTER, "Operations the answer cache failed or refused.", ("operation",)
+)
+HEDGED: Final = Metric("askmesh_hedged_total", Kind.COUNTER, "Retrievals that were tried a second time.")
 STAGE: Final = Metric("askmesh_stage_seconds", Kind.HISTOGRAM, "Seconds of one stage of an ask.", ("stage",))
 
 METRICS: Final = (
@@ -58,6 +65,9 @@ METRICS: Final = (
     PROMPT_TOKENS,
     IN_FLIGHT,
     GENERATIONS,
+    CACHE_SECONDS,
+    CACHE_FAILURES,
+    HEDGED,
     STAGE,
 )
 

@@ -6,6 +6,7 @@ Rule 2: tokens and cost are counted where they are made, at the generator: a can
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
@@ -65,7 +66,7 @@ class ObservedAsks:
     async def ask(
         self, question: Question, *, budget: Budget, queue_ms: float = 0.0
     ) -> AsyncGenerator[AnswerEvent, None]:
-        outcome, has_text = "cancelled", False
+        outcome, has_text = "internal", False
         in_flight = self._telemetry.gauge(metrics.IN_FLIGHT)
         in_flight.inc()
         try:
@@ -82,6 +83,9 @@ class ObservedAsks:
                         yield event
         except RagError as error:
             outcome = error.reason.lower()
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "cancelled"
             raise
         finally:
             in_flight.dec()

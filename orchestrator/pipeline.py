@@ -22,7 +22,7 @@ from orchestrator.flights import FlightTable
 from orchestrator.lookup import AnswerLookup, Hit, Lookup
 from orchestrator.ports import AnswerCache, TokenCounter
 from orchestrator.pricing import saved
-from orchestrator.replay import BUSY_FLIGHTS, Stopwatch, Waiter
+from orchestrator.replay import BUSY_WAITERS, Stopwatch, Waiter
 from orchestrator.speaking import AnswerFlight, LoggedEvent
 from orchestrator.types import (
     AnswerCompleted,
@@ -80,6 +80,7 @@ class AskPipeline:
         self._model = model
         self._around = surroundings
         self._flights: FlightTable[LoggedEvent] = FlightTable(surroundings.clock)
+        self._waiters = 0
 
     @property
     def generations(self) -> int:
@@ -159,10 +160,14 @@ class AskPipeline:
                 is_leader=is_leader,
                 degraded=found.degraded,
                 counter=self._counter,
-                is_busy=self.generations > BUSY_FLIGHTS,
+                is_busy=self._waiters > BUSY_WAITERS,
             )
-            async for event in waiter.events(cache_ms=found.cache_ms, embed_ms=found.embed_ms):
-                yield event
+            self._waiters += 1
+            try:
+                async for event in waiter.events(cache_ms=found.cache_ms, embed_ms=found.embed_ms):
+                    yield event
+            finally:
+                self._waiters -= 1
 
     def _shared_key(self, question: Question, found: Lookup) -> tuple[object, ...] | None:
         """What makes two misses the same; None: this one flies alone."""

@@ -36,7 +36,7 @@ from orchestrator.types import (
 
 TRIM_S = 0.150  # design.md section 2: time to send what was said and its end
 PACE_S = 0.020  # design.md section 3.7: nobody reads faster
-BUSY_FLIGHTS = 16  # generations at once from which on deltas are paced: below, 2 cores relay every token
+BUSY_WAITERS = 16  # callers being served at once from which on deltas are paced: below, 2 cores relay every token
 
 WaiterEvent = RetrievalCompleted | CitationAdded | AnswerDelta | AnswerCompleted
 

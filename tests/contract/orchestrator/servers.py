@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as rpc
 from rag.retriever.v1 import retriever_pb2 as rpb
@@ -43,12 +44,12 @@ class ScriptedRetriever(rrpc.RetrieverServiceServicer):
     """`error` is raised by both methods; `delay_s` is waited by Retrieve."""
 
     generation: int = 7
-    passages: list = field(default_factory=lambda: [passage()])
-    degraded: list = field(default_factory=list)
+    passages: list[rpb.Passage] = field(default_factory=lambda: [passage()])
+    degraded: list[rpb.Degradation] = field(default_factory=list)
     error: Exception | None = None
     delay_s: float = 0.0
-    requests: list = field(default_factory=list)
-    metadata: list = field(default_factory=list)
+    requests: list[rpb.RetrieveRequest] = field(default_factory=list)
+    metadata: list[dict[str, object]] = field(default_factory=list)
 
     def _snapshot(self):
         return rpb.Snapshot(
@@ -103,15 +104,15 @@ class Rig:
     retriever: ScriptedRetriever
     generator: CountingGenerator | None
     telemetry: Telemetry
-    stub: rpc.OrchestratorServiceStub
+    stub: Any  # grpc's stubs have two shapes, one of which mypy picks
     channel: object
     running: object
 
 
 @asynccontextmanager
-async def rig(tmp_path, *, generator=None, authenticator=None, **settings):
+async def rig(tmp_path, *, generator=None, authenticator=None, telemetry=None, **settings):
     """An orchestrator over a unix socket and its scripted retriever over another."""
-    telemetry = Telemetry("test")
+    telemetry = telemetry or Telemetry("test")
     retriever = ScriptedRetriever()
     async with AsyncExitStack() as stack:
         served = await stack.enter_async_context(

@@ -112,7 +112,7 @@ async def test_every_bad_field_is_listed(tmp_path):
             collection="No Such Name",
             question=" ",
             top_k=101,
-            cache_policy=9,
+            cache_policy=9,  # type: ignore[arg-type]  # no such policy
             request_id="a b",
             limits=pb.GenerationLimits(max_tokens=-1, temperature=float("nan")),
         )
@@ -166,10 +166,19 @@ def nested(depth):
     ("wanted", "path"),
     [
         (nested(8), "filter"),
-        (filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a b", operator=1)), "filter.comparison.field"),
+        (
+            filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a b", operator=filter_pb2.OPERATOR_EQ)),
+            "filter.comparison.field",
+        ),
         (filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a")), "filter.comparison.operator"),
-        (filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a", operator=1)), "filter.comparison.value"),
-        (filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a", operator=3)), "filter.comparison.values"),
+        (
+            filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a", operator=filter_pb2.OPERATOR_EQ)),
+            "filter.comparison.value",
+        ),
+        (
+            filter_pb2.Filter(comparison=filter_pb2.Comparison(field="a", operator=filter_pb2.OPERATOR_IN)),
+            "filter.comparison.values",
+        ),
     ],
 )
 async def test_a_bad_filter_is_named_by_its_path(tmp_path, wanted, path):

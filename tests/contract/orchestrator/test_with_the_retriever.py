@@ -1,0 +1,146 @@
+"""The orchestrator and the real retriever over sockets: what an acknowledged write means for the next ask."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from rag.orchestrator.v1 import filter_pb2
+from rag.orchestrator.v1 import orchestrator_pb2 as pb
+from rag.orchestrator.v1 import orchestrator_pb2_grpc as rpc
+from rag.retriever.v1 import document_pb2 as dpb
+from rag.retriever.v1 import document_pb2_grpc as drpc
+
+import orchestrator.app
+import retriever.app
+from chassis.channel import open_channel
+from chassis.errors import CollectionNotFound, FilterInvalid, RetrieverUnavailable
+from chassis.settings import load
+from chassis.status import from_rpc_error
+from chassis.telemetry import Telemetry
+from orchestrator.settings import OrchestratorSettings
+from retriever.settings import RetrieverSettings
+
+QUESTION = "How long does the lease last?"
+BODY = "# Leases\n\nThe lease lasts {} seconds, and it is renewed every ten seconds by its owner.\n"
+
+
+@dataclass
+class Chain:
+    asks: Any
+    documents: Any
+    retriever: Any
+
+    async def put(self, seconds, document_id="leases.md", **fields):
+        document = dpb.DocumentInput(document_id=document_id, text=BODY.format(seconds), **fields)
+        await self.documents.PutDocument(dpb.PutDocumentRequest(collection="docs", document=document), timeout=20)
+
+    async def ask(self, question=QUESTION, **fields):
+        return await self.asks.Ask(pb.AskRequest(collection="docs", question=question, **fields), timeout=10)
+
+
+@asynccontextmanager
+async def chain(tmp_path):
+    telemetry = Telemetry("test")
+    async with AsyncExitStack() as stack:
+        searching = load(
+            RetrieverSettings,
+            listen=f"unix:{tmp_path}/r.sock",
+            data_folder=tmp_path / "data",
+            retrieval_timeout_ms=2_000,  # a loaded test machine is not what is tested here
+            drain_s=0.2,
+        )
+        found = await stack.enter_async_context(retriever.app.build(searching, telemetry=telemetry))
+        asking = load(
+            OrchestratorSettings,
+            listen=f"unix:{tmp_path}/o.sock",
+            retriever_address=found.address,
+            retrieve_timeout_ms=2_500,
+            drain_s=0.2,
+        )
+        asked = await stack.enter_async_context(
+            orchestrator.app.build(asking, embedder=found.embedder, telemetry=telemetry)
+        )
+        to_retriever, to_orchestrator = open_channel(found.address), open_channel(asked.address)
+        stack.push_async_callback(to_retriever.close)
+        stack.push_async_callback(to_orchestrator.close)
+        yield Chain(rpc.OrchestratorServiceStub(to_orchestrator), drpc.DocumentServiceStub(to_retriever), found)
+
+
+async def test_an_answer_quotes_the_document_verbatim(tmp_path):
+    async with chain(tmp_path) as made:
+        await made.put(30)
+        reply = await made.ask()
+        assert "30 seconds" in reply.text
+        wanted = dpb.GetDocumentRequest(collection="docs", document_id="leases.md", view=dpb.DOCUMENT_VIEW_FULL)
+        document = await made.documents.GetDocument(wanted, timeout=5)
+        for citation in reply.citations:
+            assert document.text[citation.start_char : citation.end_char] == citation.quote
+        assert (await made.ask()).started.cache.status == pb.CACHE_STATUS_HIT_EXACT
+
+
+async def test_after_a_replacement_no_ask_sees_the_old_words(tmp_path):
+    async with chain(tmp_path) as made:
+        for seconds in (30, 45, 60):
+            await made.put(seconds)
+            reply = await made.ask()
+            assert reply.started.cache.status == pb.CACHE_STATUS_MISS
+            assert f"{seconds} seconds" in reply.text
+            assert (await made.ask()).started.cache.status == pb.CACHE_STATUS_HIT_EXACT
+
+
+async def test_after_a_delete_no_ask_sees_the_document(tmp_path):
+    async with chain(tmp_path) as made:
+        await made.put(30)
+        await made.put(99, "other.md")
+        await made.ask()
+        await made.documents.DeleteDocument(
+            dpb.DeleteDocumentRequest(collection="docs", document_id="leases.md"), timeout=10
+        )
+        reply = await made.ask()
+        assert "leases.md" not in {source.document_id for source in reply.retrieval.sources}
+        assert reply.started.cache.status == pb.CACHE_STATUS_MISS
+
+
+async def test_after_its_groups_change_no_ask_sees_the_document(tmp_path):
+    async with chain(tmp_path) as made:
+        await made.put(30)
+        await made.put(99, "other.md")
+        await made.ask()
+        await made.put(30, groups=["hr"])
+        reply = await made.ask()
+        assert "leases.md" not in {source.document_id for source in reply.retrieval.sources}
+
+
+async def failure(call):
+    with pytest.raises(grpc.RpcError) as caught:
+        await call
+    return from_rpc_error(caught.value, RetrieverUnavailable)
+
+
+async def test_an_unknown_collection_and_an_unknown_field_are_the_callers_errors(tmp_path):
+    async with chain(tmp_path) as made:
+        assert isinstance(await failure(made.ask()), CollectionNotFound)
+        await made.put(30)
+        unknown = filter_pb2.Filter(
+            comparison=filter_pb2.Comparison(
+                field="nope", operator=filter_pb2.OPERATOR_EQ, value=filter_pb2.Value(string_value="x")
+            )
+        )
+        assert isinstance(await failure(made.ask(filter=unknown)), FilterInvalid)
+
+
+async def test_when_the_retriever_stops_a_known_answer_is_served_and_a_new_one_refused(tmp_path):
+    async with chain(tmp_path) as made:
+        await made.put(30)
+        before = await made.ask()
+        await made.retriever.drain()
+        hit = await made.ask()
+        assert hit.text == before.text
+        assert [lost.reason for lost in hit.completed.degraded] == [pb.DEGRADED_REASON_RETRIEVER_UNAVAILABLE]
+        refused = await failure(made.ask("What renews the lease?"))
+        assert isinstance(refused, RetrieverUnavailable)
+        assert refused.retry_after_s
