@@ -1,0 +1,1 @@
+"""Quality, measured on data nobody may copy into the project, and on our own docs."""
