@@ -28,22 +28,44 @@ function open(notice = "") {
   if (isOpen) return;
   isOpen = true;
   const input = el("input", {
-    id: "token", type: "password", autocomplete: "off", spellcheck: "false", maxlength: "8192",
+    id: "token",
+    type: "password",
+    autocomplete: "off",
+    spellcheck: "false",
+    maxlength: "8192",
     aria: { describedby: "token-hint" },
   });
-  const form = el("form.stack", { novalidate: true },
+  const form = el(
+    "form.stack",
+    { novalidate: true },
     notice ? el("p.note", { role: "alert" }, notice) : null,
-    el("div.field", {},
+    el(
+      "div.field",
+      {},
       el("label", { for: "token" }, "Token"),
       input,
-      el("small", { id: "token-hint" }, "An API key or a JWT. It is kept in this tab only and gone when the tab closes."),
+      el(
+        "small",
+        { id: "token-hint" },
+        "An API key or a JWT. It is kept in this tab only and gone when the tab closes.",
+      ),
     ),
-    el("div.dialog-actions", {},
-      headers().authorization ? el("button.quiet", { type: "button", on: { click: () => save("") } }, "Forget token") : null,
+    el(
+      "div.dialog-actions",
+      {},
+      headers().authorization
+        ? el("button.quiet", { type: "button", on: { click: () => save("") } }, "Forget token")
+        : null,
       el("button.primary", { type: "submit" }, "Use token"),
     ),
   );
-  const dialog = openDialog({ title: "Access", body: form, onClose: () => { isOpen = false; } });
+  const dialog = openDialog({
+    title: "Access",
+    body: form,
+    onClose: () => {
+      isOpen = false;
+    },
+  });
   const save = (token) => {
     if (token) sessionStorage.setItem(KEY, token);
     else sessionStorage.removeItem(KEY);

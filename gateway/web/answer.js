@@ -1,11 +1,12 @@
-// One answer on the page, from the question to its figures. It is told what happens and shows it; it asks nothing itself.
+// One answer on the page, from the question to its figures. It is told what happens and shows it; it asks nothing.
 
 import { Speaker, status } from "./announce.js";
 import { el, replaceChildren } from "./dom.js";
 import { figures } from "./figures.js";
+import { degradedBox, errorBox, sameDegradation } from "./notices.js";
 import { Prose } from "./prose.js";
 import { SourceList } from "./sources.js";
-import { cacheBadge, counted, degradedWords, errorWords, groundingBadge, isHit, milliseconds, partialWords } from "./words.js";
+import { cacheBadge, counted, errorWords, groundingBadge, isHit, partialWords } from "./words.js";
 
 export class AnswerView {
   text = "";
@@ -13,7 +14,12 @@ export class AnswerView {
   #degraded = [];
   #badges = el("p.badges");
   #notices = el("div.notices");
-  #progress = el("p.progress", {}, el("span.spinner", { aria: { hidden: "true" } }), el("span", {}, "Looking for passages"));
+  #progress = el(
+    "p.progress",
+    {},
+    el("span.spinner", { aria: { hidden: "true" } }),
+    el("span", {}, "Looking for passages"),
+  );
   #figures = el("div.figures-slot");
   #actions = el("div.turn-actions");
 
@@ -25,21 +31,40 @@ export class AnswerView {
     this.context = context;
     this.sources = new SourceList(context);
     this.prose = new Prose((marker) => this.#citation(marker));
-    this.node = el("article.turn", { aria: { busy: "true", label: `Answer to: ${context.question}` } },
-      el("header.turn-head", {}, el("h3.question", {}, context.question), context.details ? el("p.turn-details", {}, context.details) : null),
-      this.#badges, this.#notices, this.#progress, this.prose.node, this.sources.node, this.#figures, this.#actions,
+    this.node = el(
+      "article.turn",
+      { aria: { busy: "true", label: `Answer to: ${context.question}` } },
+      el(
+        "header.turn-head",
+        {},
+        el("h3.question", {}, context.question),
+        context.details ? el("p.turn-details", {}, context.details) : null,
+      ),
+      this.#badges,
+      this.#notices,
+      this.#progress,
+      this.prose.node,
+      this.sources.node,
+      this.#figures,
+      this.#actions,
     );
   }
 
   /** Show one event of the answer; names newer than this page are passed over. */
   show({ name, data }) {
     switch (name) {
-      case "answer.started": return this.#started(data);
-      case "retrieval.completed": return this.#retrieved(data);
-      case "citation.added": return this.sources.cite(data.citation);
-      case "answer.delta": return this.#more(data.text);
-      case "answer.completed": return this.#completed(data);
-      default: return undefined;
+      case "answer.started":
+        return this.#started(data);
+      case "retrieval.completed":
+        return this.#retrieved(data);
+      case "citation.added":
+        return this.sources.cite(data.citation);
+      case "answer.delta":
+        return this.#more(data.text);
+      case "answer.completed":
+        return this.#completed(data);
+      default:
+        return undefined;
     }
   }
 
@@ -82,21 +107,11 @@ export class AnswerView {
   }
 
   failed(error) {
-    const [what, cure] = errorWords(error);
+    const [what] = errorWords(error);
     if (this.text) this.#notice("partial", "Partial: this is what had arrived.");
     replaceChildren(this.#actions);
-    this.#notices.append(this.#errorBox(error, what, cure));
+    this.#notices.append(errorBox(error, () => this.context.onAgain()));
     this.#end(what, { hasActions: false });
-  }
-
-  #errorBox(error, what, cure) {
-    const reason = error.reason === "NETWORK" || error.reason === "BROKEN" ? "" : error.reason;
-    return el("div.notice.error", { role: "alert" },
-      el("p", {}, el("strong", {}, what), cure ? ` ${cure}` : ""),
-      error.fields.length ? el("ul", {}, ...error.fields.map((one) => el("li", {}, `${one.field}: ${one.description}`))) : null,
-      reason ? el("p.fine", {}, `Reason ${reason}`, error.requestId ? [". Request id ", el("code", {}, error.requestId)] : "") : null,
-      retryButton(error.retryAfterMs, this.context.onAgain),
-    );
   }
 
   #end(words, { hasActions = true } = {}) {
@@ -110,7 +125,9 @@ export class AnswerView {
 
   #endActions() {
     // Asked again as it was, a cached question would only give the cached answer.
-    const [label, change] = isHit(this.started?.cache) ? ["Answer afresh", { cachePolicy: "CACHE_POLICY_REFRESH" }] : ["Ask again"];
+    const [label, change] = isHit(this.started?.cache)
+      ? ["Answer afresh", { cachePolicy: "CACHE_POLICY_REFRESH" }]
+      : ["Ask again"];
     const again = el("button.quiet", { type: "button", on: { click: () => this.context.onAgain(change) } }, label);
     if (!this.text || !navigator.clipboard) return [again];
     const copy = el("button.quiet", { type: "button" }, "Copy answer");
@@ -118,14 +135,18 @@ export class AnswerView {
       await navigator.clipboard.writeText(this.#plainText());
       status("Copied.");
       copy.textContent = "Copied";
-      setTimeout(() => { copy.textContent = "Copy answer"; }, 1600);
+      setTimeout(() => {
+        copy.textContent = "Copy answer";
+      }, 1600);
     });
     return [copy, again];
   }
 
   #plainText() {
     const cited = (this.completed?.citedMarkers ?? []).map((marker) => this.sources.source(marker)).filter(Boolean);
-    const lines = cited.map((source) => `[${source.marker}] ${source.title || source.documentId}${source.uri ? `, ${source.uri}` : ""}`);
+    const lines = cited.map(
+      (source) => `[${source.marker}] ${source.title || source.documentId}${source.uri ? `, ${source.uri}` : ""}`,
+    );
     return [this.text, ...(lines.length ? ["", ...lines] : [])].join("\n");
   }
 
@@ -133,13 +154,17 @@ export class AnswerView {
     const source = this.sources.source(marker);
     if (!source) return null;
     const name = source.title || source.documentId;
-    return el("button.cite", {
-      type: "button",
-      title: name,
-      data: { marker },
-      aria: { label: `Source ${marker}: ${name}` },
-      on: { click: () => this.sources.jump(marker) },
-    }, String(marker));
+    return el(
+      "button.cite",
+      {
+        type: "button",
+        title: name,
+        data: { marker },
+        aria: { label: `Source ${marker}: ${name}` },
+        on: { click: () => this.sources.jump(marker) },
+      },
+      String(marker),
+    );
   }
 
   #badge({ label, tone }) {
@@ -164,35 +189,4 @@ export class AnswerView {
     this.#notices.querySelector(".degraded")?.remove();
     this.#notices.prepend(degradedBox(this.#degraded));
   }
-}
-
-const sameDegradation = (one) => `${one.stage} ${one.reason}`;
-
-function degradedBox(degraded) {
-  const lines = degraded.map((one) => {
-    const spent = one.milliseconds ? `, ${milliseconds(one.milliseconds)}` : "";
-    return el("li", {},
-      degradedWords(one),
-      one.effect ? el("span.fine", {}, ` ${one.effect}`) : null,
-      el("span.fine", {}, ` (${one.stage || "unknown stage"}${spent})`),
-    );
-  });
-  return el("div.notice.degraded", { role: "status" },
-    el("p", {}, el("strong", {}, "This answer had to do without something.")),
-    el("ul", {}, ...lines),
-  );
-}
-
-/** "Try again", not before the server said it makes sense. */
-function retryButton(afterMs, onAgain) {
-  const button = el("button.secondary", { type: "button", on: { click: () => onAgain() } }, "Try again");
-  const until = Date.now() + afterMs;
-  const tick = () => {
-    const left = Math.ceil((until - Date.now()) / 1000);
-    button.disabled = left > 0;
-    button.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
-    if (left > 0) setTimeout(tick, 250);
-  };
-  tick();
-  return button;
 }

@@ -5,7 +5,10 @@ import * as access from "./access.js";
 const PAGE_SIZE = 1000; // the most the server gives at once
 
 export class ApiError extends Error {
-  /** @param {{reason: string, message?: string, requestId?: string, status?: number, retryAfterMs?: number, fields?: object[]}} known */
+  /**
+   * @param {{reason: string, message?: string, requestId?: string, status?: number, retryAfterMs?: number,
+   *   fields?: {field: string, description: string}[]}} known
+   */
   constructor({ reason, message = "", requestId = "", status = 0, retryAfterMs = 0, fields = [] }) {
     super(message);
     Object.assign(this, { reason, requestId, status, retryAfterMs, fields });

@@ -8,7 +8,8 @@ const RESUME_PAUSE_MS = 400;
 
 /**
  * @param {{collection: string, request: object, isStreamed: boolean, signal: AbortSignal}} what
- * @yields {{name: string, data: object}} answer.started, retrieval.completed, citation.added, answer.delta, answer.completed
+ * @yields {{name: string, data: object}} answer.started, retrieval.completed, citation.added, answer.delta and
+ *   answer.completed
  */
 export function answerEvents({ collection, request, isStreamed, signal }) {
   return isStreamed ? streamed(collection, request, signal) : whole(collection, request, signal);
@@ -59,9 +60,13 @@ function isBreak(error) {
 function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        reject(signal.reason);
+      },
+      { once: true },
+    );
   });
 }

@@ -32,7 +32,8 @@ export class Collections {
     this.#known = await listCollections();
     const names = this.#known.map((one) => one.collection);
     const isKnown = names.includes(this.#current);
-    if (!isKnown && read(KEY, null) === null && names.length) this.#current = names.includes(DEFAULT) ? DEFAULT : names[0];
+    if (!isKnown && read(KEY, null) === null && names.length)
+      this.#current = names.includes(DEFAULT) ? DEFAULT : names[0];
     this.#render();
     this.onChange(this.#known.find((one) => one.collection === this.#current) ?? null);
   }
@@ -51,7 +52,9 @@ export class Collections {
   }
 
   #render() {
-    const known = this.#known.map(({ collection, documentCount }) => option(collection, `${collection} (${count(documentCount)})`));
+    const known = this.#known.map(({ collection, documentCount }) =>
+      option(collection, `${collection} (${count(documentCount)})`),
+    );
     const isKnown = this.#known.some((one) => one.collection === this.#current);
     const own = isKnown ? [] : [option(this.#current, this.#known.length ? `${this.#current} (new)` : this.#current)];
     replaceChildren(this.select, [...known, ...own, option(NEW, "New collection")]);
@@ -59,9 +62,21 @@ export class Collections {
   }
 
   #askName() {
-    const input = el("input", { id: "collection-name", maxlength: "64", autocomplete: "off", spellcheck: "false", aria: { describedby: "collection-hint" } });
-    const hint = el("small", { id: "collection-hint" }, "Small letters, digits, dashes and underscores. The first document creates it.");
-    const form = el("form.stack", { novalidate: true },
+    const input = el("input", {
+      id: "collection-name",
+      maxlength: "64",
+      autocomplete: "off",
+      spellcheck: "false",
+      aria: { describedby: "collection-hint" },
+    });
+    const hint = el(
+      "small",
+      { id: "collection-hint" },
+      "Small letters, digits, dashes and underscores. The first document creates it.",
+    );
+    const form = el(
+      "form.stack",
+      { novalidate: true },
       el("div.field", {}, el("label", { for: "collection-name" }, "Name"), input, hint),
       el("div.dialog-actions", {}, el("button.primary", { type: "submit" }, "Use this name")),
     );

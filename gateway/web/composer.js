@@ -108,16 +108,27 @@ export class Composer {
   }
 
   #showExamples() {
-    replaceChildren(byId("example-list"), EXAMPLES.map((question) => el("li", {},
-      el("button", {
-        type: "button",
-        on: {
-          click: () => {
-            this.#question.value = question;
-            this.#ask();
-          },
-        },
-      }, question),
-    )));
+    replaceChildren(
+      byId("example-list"),
+      EXAMPLES.map((question) =>
+        el(
+          "li",
+          {},
+          el(
+            "button",
+            {
+              type: "button",
+              on: {
+                click: () => {
+                  this.#question.value = question;
+                  this.#ask();
+                },
+              },
+            },
+            question,
+          ),
+        ),
+      ),
+    );
   }
 }

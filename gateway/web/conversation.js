@@ -62,7 +62,10 @@ export class Conversation {
       this.context.onCompleted(view.started, view.completed);
     } catch (error) {
       if (signal.aborted) return view.stopped();
-      const shown = error instanceof ApiError ? error : new ApiError({ reason: "PAGE", message: "The page does not understand the server's answer." });
+      const shown =
+        error instanceof ApiError
+          ? error
+          : new ApiError({ reason: "PAGE", message: "The page does not understand the server's answer." });
       view.failed(shown);
       this.context.onFailed(shown);
       if (shown !== error) throw error; // a bug of ours: seen on the page, and in the console

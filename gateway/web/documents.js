@@ -17,7 +17,13 @@ export class Documents {
   #nextPage = "";
   #loading = 0;
   #summary = el("p.library-summary");
-  #search = el("input", { type: "search", id: "document-search", placeholder: "Search documents", autocomplete: "off", aria: { label: "Search documents" } });
+  #search = el("input", {
+    type: "search",
+    id: "document-search",
+    placeholder: "Search documents",
+    autocomplete: "off",
+    aria: { label: "Search documents" },
+  });
   #groups = el("div.groups");
   #more = el("button.quiet.more", { type: "button", hidden: true }, "Load more");
 
@@ -65,9 +71,18 @@ export class Documents {
     const isWhole = this.#documents.length >= this.#total;
     this.#search.hidden = this.#total === 0;
     this.#more.hidden = !this.#nextPage;
-    this.#summary.textContent = summary({ words, found: found.length, loaded: this.#documents.length, total: this.#total, isWhole });
+    this.#summary.textContent = summary({
+      words,
+      found: found.length,
+      loaded: this.#documents.length,
+      total: this.#total,
+      isWhole,
+    });
     const isOpen = words !== "" || found.length <= OPEN_BELOW;
-    replaceChildren(this.#groups, grouped(found).map(([source, members]) => this.#group(source, members, isOpen)));
+    replaceChildren(
+      this.#groups,
+      grouped(found).map(([source, members]) => this.#group(source, members, isOpen)),
+    );
   }
 
   #group(source, members, isOpen) {
@@ -76,8 +91,15 @@ export class Documents {
     const fill = () => {
       if (!list.children.length) this.#rows(list, members, 0);
     };
-    const group = el("details.group", { open: isOpen, on: { toggle: fill } },
-      el("summary", {}, el("span.group-name", {}, source || "No source"), el("span.row-where", {}, `${count(members.length)} · ${counted(chunks, "chunk")}`)),
+    const group = el(
+      "details.group",
+      { open: isOpen, on: { toggle: fill } },
+      el(
+        "summary",
+        {},
+        el("span.group-name", {}, source || "No source"),
+        el("span.row-where", {}, `${count(members.length)} · ${counted(chunks, "chunk")}`),
+      ),
       list,
     );
     if (isOpen) fill();
@@ -87,7 +109,11 @@ export class Documents {
   #rows(list, members, from) {
     list.append(...members.slice(from, from + ROWS).map((one) => this.#row(one)));
     if (members.length <= from + ROWS) return;
-    const more = el("li", {}, el("button.quiet.more", { type: "button" }, `${count(members.length - from - ROWS)} more`));
+    const more = el(
+      "li",
+      {},
+      el("button.quiet.more", { type: "button" }, `${count(members.length - from - ROWS)} more`),
+    );
     more.firstElementChild.addEventListener("click", () => {
       more.remove();
       this.#rows(list, members, from + ROWS);
@@ -99,13 +125,27 @@ export class Documents {
     const { documentId } = document;
     const name = document.title || documentId;
     const action = (label, path, run) =>
-      el("button.icon-button", { type: "button", title: label, aria: { label: `${label}: ${name}` }, on: { click: run } }, icon(path));
-    return el("li.document", {},
-      el("button.row-button", { type: "button", title: "Ask this document only", on: { click: () => this.context.onOnly(documentId) } },
+      el(
+        "button.icon-button",
+        { type: "button", title: label, aria: { label: `${label}: ${name}` }, on: { click: run } },
+        icon(path),
+      );
+    return el(
+      "li.document",
+      {},
+      el(
+        "button.row-button",
+        { type: "button", title: "Ask this document only", on: { click: () => this.context.onOnly(documentId) } },
         el("span.row-title", {}, name),
-        el("span.row-where", {}, [document.title ? documentId : "", counted(document.chunkCount, "chunk")].filter(Boolean).join(" · ")),
+        el(
+          "span.row-where",
+          {},
+          [document.title ? documentId : "", counted(document.chunkCount, "chunk")].filter(Boolean).join(" · "),
+        ),
       ),
-      action("Read", ICONS.page, () => openDocument({ collection: this.context.collection(), document, onOnly: this.context.onOnly })),
+      action("Read", ICONS.page, () =>
+        openDocument({ collection: this.context.collection(), document, onOnly: this.context.onOnly }),
+      ),
       action("Delete", ICONS.bin, () => this.#delete(document)),
     );
   }

@@ -13,8 +13,8 @@ export function byId(id) {
 /**
  * An element.
  * @param {string} tag Name, with optional classes: "p.note.quiet".
- * @param {Object<string, unknown>} properties `on` holds listeners, `data` the dataset, `aria` aria-* attributes; true, false
- *   and null mean what they say; everything else is an attribute.
+ * @param {Object<string, unknown>} properties `on` holds listeners, `data` the dataset, `aria` aria-* attributes; true,
+ *   false and null mean what they say; everything else is an attribute.
  * @param {...(Node|string|null)} children Strings become text nodes.
  */
 export function el(tag, properties = {}, ...children) {
@@ -58,7 +58,9 @@ export const ICONS = {
   page: "M7 3.5h7l4 4v13H7zM14 3.5v4h4M10 12.5h5M10 16h5",
   key: "M8 19.5a4 4 0 1 0 0-8 4 4 0 0 0 0 8M11 12.5 19.5 4M16 7.5l3 3",
   auto: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
-  light: "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4",
+  light:
+    "M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2" +
+    "M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M5.3 18.7l1.4-1.4M17.3 6.7l1.4-1.4",
   dark: "M20 14.5A8 8 0 0 1 9.5 4 8 8 0 1 0 20 14.5",
 };
 

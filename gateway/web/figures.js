@@ -18,7 +18,9 @@ export function figures({ timings, usage, cost }, started) {
     ["Tokens", tokens(usage)],
     ["Cost", costs(cost)],
   ];
-  return el("div.figures", {},
+  return el(
+    "div.figures",
+    {},
     el("dl", {}, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     el("details.stages", {}, el("summary", {}, "Where the time went"), stages(timings), ids(started)),
   );
@@ -26,7 +28,10 @@ export function figures({ timings, usage, cost }, started) {
 
 /** What an operator asks for. */
 function ids({ requestId, traceId } = {}) {
-  const known = [["Request id", requestId], ["Trace id", traceId]].filter(([, id]) => id);
+  const known = [
+    ["Request id", requestId],
+    ["Trace id", traceId],
+  ].filter(([, id]) => id);
   return el("p.fine.ids", {}, ...known.flatMap(([name, id]) => [`${name} `, el("code", {}, id), " "]));
 }
 
@@ -44,10 +49,19 @@ function costs({ amount, saved, currency }) {
 
 function stages(timings) {
   const longest = Math.max(...STAGES.map(([key]) => timings[key] || 0), 0.001);
-  return el("dl.stage-list", {}, ...STAGES.map(([key, name]) => {
-    const bar = el("span.stage-bar", { aria: { hidden: "true" } });
-    // Through the CSSOM, which the content security policy allows; a style attribute it does not.
-    bar.style.width = `${((timings[key] || 0) / longest) * 100}%`;
-    return el("div", {}, el("dt", {}, name), el("dd", {}, el("span.stage-track", {}, bar), el("span", {}, milliseconds(timings[key]))));
-  }));
+  return el(
+    "dl.stage-list",
+    {},
+    ...STAGES.map(([key, name]) => {
+      const bar = el("span.stage-bar", { aria: { hidden: "true" } });
+      // Through the CSSOM, which the content security policy allows; a style attribute it does not.
+      bar.style.width = `${((timings[key] || 0) / longest) * 100}%`;
+      return el(
+        "div",
+        {},
+        el("dt", {}, name),
+        el("dd", {}, el("span.stage-track", {}, bar), el("span", {}, milliseconds(timings[key]))),
+      );
+    }),
+  );
 }

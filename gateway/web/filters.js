@@ -13,7 +13,15 @@ const OPERATORS = {
   OPERATOR_EXISTS: "has a value",
 };
 const UNORDERED = new Set(["OPERATOR_LT", "OPERATOR_LE", "OPERATOR_GT", "OPERATOR_GE"]); // not for bools
-const BUILT_IN = { document_id: "string", title: "string", uri: "string", source: "string", content_type: "string", section: "string", page: "number" };
+const BUILT_IN = {
+  document_id: "string",
+  title: "string",
+  uri: "string",
+  source: "string",
+  content_type: "string",
+  section: "string",
+  page: "number",
+};
 const FIELD_NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const INPUT_TYPES = { string: "text", number: "number", time: "datetime-local" };
 
@@ -41,7 +49,8 @@ export function typedValue(type, text) {
 export function toFilter(chips) {
   const nodes = chips.map(({ field, operator, type, values }) => {
     const typed = values.map((text) => typedValue(type, text));
-    const operand = operator === "OPERATOR_IN" ? { values: typed } : operator === "OPERATOR_EXISTS" ? {} : { value: typed[0] };
+    const operand =
+      operator === "OPERATOR_IN" ? { values: typed } : operator === "OPERATOR_EXISTS" ? {} : { value: typed[0] };
     return { comparison: { field, operator, ...operand } };
   });
   if (nodes.length === 0) return undefined;
@@ -96,9 +105,15 @@ export class Filters {
 
   /** The fields of the collection and their types, as GetCollection gives them. */
   setFields(fields) {
-    const own = Object.entries(fields).map(([name, type]) => [name, String(type).replace("FIELD_TYPE_", "").toLowerCase()]);
+    const own = Object.entries(fields).map(([name, type]) => [
+      name,
+      String(type).replace("FIELD_TYPE_", "").toLowerCase(),
+    ]);
     this.#fields = { ...BUILT_IN, ...Object.fromEntries(own) };
-    replaceChildren(byId("filter-fields"), Object.keys(this.#fields).map((name) => el("option", { value: name })));
+    replaceChildren(
+      byId("filter-fields"),
+      Object.keys(this.#fields).map((name) => el("option", { value: name })),
+    );
     this.#fieldChanged();
   }
 
@@ -126,7 +141,10 @@ export class Filters {
     const before = this.#operator.value;
     const isBool = this.#type.value === "bool";
     const offered = Object.entries(OPERATORS).filter(([operator]) => !(isBool && UNORDERED.has(operator)));
-    replaceChildren(this.#operator, offered.map(([operator, words]) => el("option", { value: operator }, words)));
+    replaceChildren(
+      this.#operator,
+      offered.map(([operator, words]) => el("option", { value: operator }, words)),
+    );
     if (offered.some(([operator]) => operator === before)) this.#operator.value = before;
     this.#showValue();
   }
@@ -142,19 +160,32 @@ export class Filters {
 
   #valueInput() {
     if (this.#type.value === "bool") {
-      return el("select", { id: "filter-value" }, el("option", { value: "true" }, "Yes"), el("option", { value: "false" }, "No"));
+      return el(
+        "select",
+        { id: "filter-value" },
+        el("option", { value: "true" }, "Yes"),
+        el("option", { value: "false" }, "No"),
+      );
     }
     const isMany = this.#operator.value === "OPERATOR_IN";
     const type = isMany ? "text" : INPUT_TYPES[this.#type.value];
     return el("input", {
-      id: "filter-value", type, autocomplete: "off", maxlength: "1024",
+      id: "filter-value",
+      type,
+      autocomplete: "off",
+      maxlength: "1024",
       step: type === "number" || type === "datetime-local" ? "any" : null,
       placeholder: isMany ? "Values, separated by commas" : null,
     });
   }
 
   #submit() {
-    const chip = { field: this.#field.value.trim(), operator: this.#operator.value, type: this.#type.value, values: this.#values() };
+    const chip = {
+      field: this.#field.value.trim(),
+      operator: this.#operator.value,
+      type: this.#type.value,
+      values: this.#values(),
+    };
     const fault = faultOf(chip);
     this.#error.hidden = !fault;
     this.#error.textContent = fault;
@@ -168,12 +199,20 @@ export class Filters {
   #values() {
     const text = byId("filter-value").value;
     if (this.#operator.value === "OPERATOR_EXISTS") return [];
-    return this.#operator.value === "OPERATOR_IN" ? text.split(",").map((part) => part.trim()).filter(Boolean) : [text];
+    return this.#operator.value === "OPERATOR_IN"
+      ? text
+          .split(",")
+          .map((part) => part.trim())
+          .filter(Boolean)
+      : [text];
   }
 
   #render() {
     this.#box.hidden = this.#chips.length === 0;
-    replaceChildren(this.#box, this.#chips.map((chip, index) => this.#chipNode(chip, index)));
+    replaceChildren(
+      this.#box,
+      this.#chips.map((chip, index) => this.#chipNode(chip, index)),
+    );
   }
 
   #chipNode(chip, index) {
@@ -182,9 +221,15 @@ export class Filters {
       this.chips = this.#chips.filter((_, at) => at !== index);
       (this.#box.querySelector("button") ?? this.#opener).focus();
     };
-    return el("span.chip", { role: "listitem" },
+    return el(
+      "span.chip",
+      { role: "listitem" },
       el("span", {}, words),
-      el("button", { type: "button", aria: { label: `Remove filter: ${words}` }, on: { click: remove } }, icon(ICONS.close)),
+      el(
+        "button",
+        { type: "button", aria: { label: `Remove filter: ${words}` }, on: { click: remove } },
+        icon(ICONS.close),
+      ),
     );
   }
 }

@@ -22,7 +22,12 @@ export class History {
 
   get entries() {
     const stored = read(KEY, []);
-    return Array.isArray(stored) ? stored.filter((entry) => typeof entry?.question === "string").slice(0, LENGTH).map(known) : [];
+    return Array.isArray(stored)
+      ? stored
+          .filter((entry) => typeof entry?.question === "string")
+          .slice(0, LENGTH)
+          .map(known)
+      : [];
   }
 
   add(entry) {
@@ -38,19 +43,34 @@ export class History {
   #render(entries = this.entries) {
     this.#empty.hidden = entries.length > 0;
     this.#clear.hidden = entries.length === 0;
-    replaceChildren(this.#list, entries.map((entry) => el("li", {},
-      el("button.row-button", { type: "button", on: { click: () => this.onReuse(entry) } },
-        el("span.row-title", {}, entry.question),
-        el("span.row-where", {}, describe(entry)),
+    replaceChildren(
+      this.#list,
+      entries.map((entry) =>
+        el(
+          "li",
+          {},
+          el(
+            "button.row-button",
+            { type: "button", on: { click: () => this.onReuse(entry) } },
+            el("span.row-title", {}, entry.question),
+            el("span.row-where", {}, describe(entry)),
+          ),
+        ),
       ),
-    )));
+    );
   }
 }
 
 /** An entry as this version writes it, whatever version wrote it. */
 function known({ question, collection, topK, chips }) {
-  const whole = (chip) => typeof chip?.field === "string" && typeof chip.operator === "string" && Array.isArray(chip.values);
-  return { question, collection: String(collection ?? ""), topK: Number(topK) || 0, chips: Array.isArray(chips) ? chips.filter(whole) : [] };
+  const whole = (chip) =>
+    typeof chip?.field === "string" && typeof chip.operator === "string" && Array.isArray(chip.values);
+  return {
+    question,
+    collection: String(collection ?? ""),
+    topK: Number(topK) || 0,
+    chips: Array.isArray(chips) ? chips.filter(whole) : [],
+  };
 }
 
 function describe({ collection, chips }) {

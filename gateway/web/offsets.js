@@ -50,8 +50,8 @@ export function windowAround(text, [start, end], before, after) {
 }
 
 /**
- * The text with the line ends inside its paragraphs as spaces, for reading: files are often wrapped at some column. As long
- * as the text it was made from, so that every offset holds. A short line, a list, a table, a heading or code stays as it is.
+ * The text with the line ends inside its paragraphs as spaces, for reading: files are often wrapped at some column. As
+ * long as the text it was made from, so that every offset holds. Short lines, lists, tables, headings and code stay.
  */
 export function softened(text) {
   return text.replace(/^(\S.{59,})\n(?=[^\s#>|`*+\-\d])/gm, "$1 ");

@@ -1,5 +1,5 @@
-// An answer's text as elements: paragraphs, lists, code, bold, and markers [n] as buttons. Text from a model or a document
-// is never markup; the few signs below make elements of our own, everything else stays the characters it is.
+// An answer's text as elements: paragraphs, lists, code, bold, and markers [n] as buttons. Text from a model or a
+// document is never markup; the few signs below make elements of our own, everything else stays the characters it is.
 
 import { el } from "./dom.js";
 
@@ -79,7 +79,8 @@ function blockNode(block, citation) {
   }
   if (lines.every((line) => BULLET.test(line))) return list("ul", BULLET, lines, citation);
   if (lines.every((line) => NUMBER.test(line))) return list("ol", NUMBER, lines, citation);
-  if (lines.length === 1 && HEADING.test(block)) return el("p.prose-title", {}, ...inline(block.replace(HEADING, ""), citation));
+  if (lines.length === 1 && HEADING.test(block))
+    return el("p.prose-title", {}, ...inline(block.replace(HEADING, ""), citation));
   return el("p", {}, ...inline(block, citation));
 }
 

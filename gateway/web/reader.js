@@ -9,7 +9,8 @@ import { count, counted, errorWords, moment, place, valueText } from "./words.js
 const STEP = 2500; // characters shown before and after the passage, and added by each "more"
 
 /**
- * @param {{collection: string, sources: object[], citations: Map<number, object>, marker: number, onOnly: (documentId: string) => void}} what
+ * @param {{collection: string, sources: object[], citations: Map<number, object>, marker: number,
+ *   onOnly: (documentId: string) => void}} what
  */
 export function openReader({ collection, sources, citations, marker, onOnly }) {
   let at = sources.findIndex((source) => source.marker === marker);
@@ -20,7 +21,11 @@ export function openReader({ collection, sources, citations, marker, onOnly }) {
   const show = async () => {
     const source = sources[at];
     title.textContent = `Source ${source.marker}`;
-    const text = el("div.reader-text", { tabindex: "0", role: "region", aria: { label: "Text of the document" } }, el("p.note", {}, "Loading the document"));
+    const text = el(
+      "div.reader-text",
+      { tabindex: "0", role: "region", aria: { label: "Text of the document" } },
+      el("p.note", {}, "Loading the document"),
+    );
     const head = el("div.reader-head", {}, ...heading(source));
     replaceChildren(body, head, text, navigation(sources, at, { move, only: () => only(source) }));
     const loaded = await load(collection, source.documentId, aborter.signal);
@@ -42,7 +47,11 @@ export function openReader({ collection, sources, citations, marker, onOnly }) {
 export function openDocument({ collection, document: known, onOnly }) {
   const source = { ...known, marker: 0, section: "", page: 0, startChar: 0, endChar: 0, text: "" };
   const aborter = new AbortController();
-  const text = el("div.reader-text", { tabindex: "0", role: "region", aria: { label: "Text of the document" } }, el("p.note", {}, "Loading the document"));
+  const text = el(
+    "div.reader-text",
+    { tabindex: "0", role: "region", aria: { label: "Text of the document" } },
+    el("p.note", {}, "Loading the document"),
+  );
   const head = el("div.reader-head", {}, ...heading(source));
   const only = el("button.secondary", { type: "button" }, "Ask only this");
   const body = el("div.reader", {}, head, text, el("div.reader-foot", {}, only));
@@ -73,7 +82,9 @@ function heading(source) {
 function navigation(sources, at, { move, only }) {
   const step = (name, label, by) =>
     el(`button.quiet.${name}`, { type: "button", disabled: !sources[at + by], on: { click: () => move(by) } }, label);
-  return el("div.reader-foot", {},
+  return el(
+    "div.reader-foot",
+    {},
     el("button.secondary", { type: "button", on: { click: only } }, "Ask only this"),
     el("span.bar-gap"),
     step("previous", "Previous", -1),
@@ -90,7 +101,9 @@ function fillText(box, head, { source, citation, document, error }) {
     const quote = citation ? quoteIn(document.text, citation) : null;
     showWindow(box, softened(document.text), passage, quote);
   } else {
-    const notice = document ? "The document has changed since this answer. This is the passage as it was." : errorWords(error)[0];
+    const notice = document
+      ? "The document has changed since this answer. This is the passage as it was."
+      : errorWords(error)[0];
     replaceChildren(box, el("p.note.caution", {}, notice), passageText(source, citation));
   }
 }
@@ -105,16 +118,38 @@ function passageText(source, citation) {
 function showWindow(box, text, passage, quote) {
   let [from, to] = windowAround(text, passage, STEP, STEP);
   const render = () => {
-    const more = (label, grow) => el("button.quiet.more", { type: "button", on: { click: () => { grow(); render(); } } }, label);
+    const more = (label, grow) =>
+      el(
+        "button.quiet.more",
+        {
+          type: "button",
+          on: {
+            click: () => {
+              grow();
+              render();
+            },
+          },
+        },
+        label,
+      );
     const inside = [
       text.slice(from, passage[0]),
       passage[1] > passage[0] ? el("span.passage-range", {}, ...passageNodes(text, passage, quote)) : "",
       text.slice(passage[1], to),
     ];
-    replaceChildren(box,
-      from > 0 ? more("Show more above", () => { from = windowAround(text, [from, from], STEP, 0)[0]; }) : null,
+    replaceChildren(
+      box,
+      from > 0
+        ? more("Show more above", () => {
+            from = windowAround(text, [from, from], STEP, 0)[0];
+          })
+        : null,
       el("p.document-text", {}, ...inside.filter(Boolean)),
-      to < text.length ? more("Show more below", () => { to = windowAround(text, [to, to], 0, STEP)[1]; }) : null,
+      to < text.length
+        ? more("Show more below", () => {
+            to = windowAround(text, [to, to], 0, STEP)[1];
+          })
+        : null,
     );
   };
   render();
@@ -142,7 +177,9 @@ function facts(source, document) {
     ["Found by", foundBy(source)],
     ...Object.entries(document.metadata ?? {}).map(([name, value]) => [name, valueText(value)]),
   ].filter(([, value]) => value);
-  return el("details.facts", {},
+  return el(
+    "details.facts",
+    {},
     el("summary", {}, "About this document"),
     el("dl", {}, ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
   );

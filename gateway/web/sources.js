@@ -22,12 +22,14 @@ export class SourceList {
   /** @param {{collection: string, onOnly: (documentId: string) => void}} context `onOnly`: ask this document alone. */
   constructor(context) {
     this.context = context;
-    this.node = el("section.sources", { aria: { label: "Sources" }, hidden: true }, this.#citedTitle, this.#cited, this.#othersBox);
+    this.node = el(
+      "section.sources",
+      { aria: { label: "Sources" }, hidden: true },
+      this.#citedTitle,
+      this.#cited,
+      this.#othersBox,
+    );
     this.#update();
-  }
-
-  get markers() {
-    return [...this.#items.keys()];
   }
 
   source(marker) {
@@ -81,8 +83,18 @@ export class SourceList {
     const name = source.title || source.documentId;
     item.replaceChildren(
       el("span.marker", { aria: { hidden: "true" } }, String(source.marker)),
-      el("div.source-body", {},
-        el("button.source-title", { type: "button", aria: { label: `Open source ${source.marker}: ${name}` }, on: { click: () => this.#open(source.marker) } }, name),
+      el(
+        "div.source-body",
+        {},
+        el(
+          "button.source-title",
+          {
+            type: "button",
+            aria: { label: `Open source ${source.marker}: ${name}` },
+            on: { click: () => this.#open(source.marker) },
+          },
+          name,
+        ),
         el("p.source-where", {}, ...whereNodes(source)),
         el("blockquote.passage", {}, ...snippet(source, citation)),
       ),
@@ -121,7 +133,7 @@ function snippet(source, citation) {
   ];
 }
 
-/** Markdown's signs for headings and bold left out: a preview is for reading, the document itself is one click away. Pure. */
+/** Markdown's signs for headings and bold left out: a preview is for reading, the document is one click away. Pure. */
 export function withoutMarks(text) {
   return text.replace(/^#{1,6}\s+/gm, "").replace(/\*\*(\S(?:[^*\n]*\S)?)\*\*/g, "$1");
 }

@@ -40,6 +40,9 @@ export class Totals {
       ["Cost", this.#cost ? money(this.#cost, this.#currency) : "nothing"],
     ];
     const rows = [["Asked", count(this.#asks)], ...(measured || [])];
-    replaceChildren(this.node, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+    replaceChildren(
+      this.node,
+      rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+    );
   }
 }

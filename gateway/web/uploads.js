@@ -13,10 +13,23 @@ export class Uploads {
   #queue = [];
   #running = 0;
   #list = el("ul.uploads", { aria: { label: "Uploads" } });
-  #input = el("input.hidden", { type: "file", multiple: true, accept: ACCEPT, id: "files", tabindex: "-1", aria: { label: "Files to add" } });
-  #source = el("input", { id: "upload-source", maxlength: "256", autocomplete: "off", placeholder: "handbook", aria: { describedby: "upload-source-hint" } });
+  #input = el("input.hidden", {
+    type: "file",
+    multiple: true,
+    accept: ACCEPT,
+    id: "files",
+    tabindex: "-1",
+    aria: { label: "Files to add" },
+  });
+  #source = el("input", {
+    id: "upload-source",
+    maxlength: "256",
+    autocomplete: "off",
+    placeholder: "handbook",
+    aria: { describedby: "upload-source-hint" },
+  });
 
-  /** @param {{collection: () => string, onStored: () => void}} context `onStored`: a batch is through and changed something. */
+  /** @param {{collection: () => string, onStored: () => void}} context `onStored`: a batch changed something. */
   constructor(context) {
     this.context = context;
     this.node = el("div.upload", {}, this.#zone(), this.#list);
@@ -27,13 +40,30 @@ export class Uploads {
   }
 
   #zone() {
-    const choose = el("button.secondary", { type: "button", on: { click: () => this.#input.click() } }, "Add documents");
-    const zone = el("div.drop", {},
+    const choose = el(
+      "button.secondary",
+      { type: "button", on: { click: () => this.#input.click() } },
+      "Add documents",
+    );
+    const zone = el(
+      "div.drop",
+      {},
       el("div.drop-row", {}, choose, el("span.drop-words", {}, "or drop files here")),
-      el("details", {},
+      el(
+        "details",
+        {},
         el("summary", {}, "Label them"),
-        el("div.field", {}, el("label", { for: "upload-source" }, "Source"), this.#source,
-          el("small", { id: "upload-source-hint" }, "Where they come from. Documents are grouped by it, and answers can be filtered by it.")),
+        el(
+          "div.field",
+          {},
+          el("label", { for: "upload-source" }, "Source"),
+          this.#source,
+          el(
+            "small",
+            { id: "upload-source-hint" },
+            "Where they come from. Documents are grouped by it, and answers can be filtered by it.",
+          ),
+        ),
       ),
       this.#input,
     );
@@ -56,7 +86,8 @@ export class Uploads {
   #dropped(transfer) {
     const items = [...transfer.items].filter((item) => item.kind === "file");
     const folders = items.map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry?.isDirectory);
-    for (const folder of folders) this.#row(folder.name).fail("Folders cannot be dropped here.", "askmesh ingest FOLDER takes a whole folder.");
+    for (const folder of folders)
+      this.#row(folder.name).fail("Folders cannot be dropped here.", "askmesh ingest FOLDER takes a whole folder.");
     const names = new Set(folders.map((folder) => folder.name));
     this.add([...transfer.files].filter((file) => !names.has(file.name)));
   }
@@ -71,7 +102,8 @@ export class Uploads {
   async #work() {
     this.#running += 1;
     let isChanged = false;
-    for (let job = this.#queue.shift(); job; job = this.#queue.shift()) isChanged = (await this.#send(job)) || isChanged;
+    for (let job = this.#queue.shift(); job; job = this.#queue.shift())
+      isChanged = (await this.#send(job)) || isChanged;
     this.#running -= 1;
     if (isChanged) this.context.onStored();
   }
@@ -91,7 +123,14 @@ export class Uploads {
   #row(name, size = 0) {
     const bar = el("progress", { max: "1", value: "0", aria: { label: `Sending ${name}` } });
     const state = el("span.upload-state", {}, "Waiting");
-    const node = el("li", {}, el("span.row-title", {}, name), el("span.row-where", {}, size ? bytes(size) : ""), bar, state);
+    const node = el(
+      "li",
+      {},
+      el("span.row-title", {}, name),
+      el("span.row-where", {}, size ? bytes(size) : ""),
+      bar,
+      state,
+    );
     this.#list.prepend(node);
     const end = (kind, text) => {
       node.dataset.state = kind;

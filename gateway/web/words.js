@@ -4,29 +4,50 @@ const ERRORS = {
   NETWORK: ["The server cannot be reached.", "Check that askmesh is running, then try again."],
   BROKEN: ["The connection broke before the answer was whole.", "Ask again; what was said so far is kept above."],
   FIELD_INVALID: ["The server does not take this request.", "Correct what is named below."],
-  FILTER_INVALID: ["A filter does not fit this collection.", "Check the field's name and the type of its value, or remove the filter."],
-  COLLECTION_NOT_FOUND: ["This collection does not exist yet.", "Add a document; the first one creates the collection."],
+  FILTER_INVALID: [
+    "A filter does not fit this collection.",
+    "Check the field's name and the type of its value, or remove the filter.",
+  ],
+  COLLECTION_NOT_FOUND: [
+    "This collection does not exist yet.",
+    "Add a document; the first one creates the collection.",
+  ],
   DOCUMENT_NOT_FOUND: ["This document is not there, or you may not read it.", ""],
   CREDENTIALS_MISSING: ["This server asks for a token.", "Enter one under Access."],
   CREDENTIALS_INVALID: ["The server does not accept this token.", "Enter a new one under Access."],
   PERMISSION_DENIED: ["You may not do this.", "Ask an administrator for the role that is missing."],
-  OVERLOADED: ["The server is busy and turned this away before starting it.", "Nothing was lost; try again in a moment."],
+  OVERLOADED: [
+    "The server is busy and turned this away before starting it.",
+    "Nothing was lost; try again in a moment.",
+  ],
   SHUTTING_DOWN: ["The server is restarting.", "Try again in a moment."],
   DEADLINE_EXCEEDED: ["There was not enough time to find anything.", "Try again, or read fewer passages."],
-  RETRIEVER_UNAVAILABLE: ["The retriever is down and no cached answer fits.", "askmesh never answers without sources. Try again in a moment."],
+  RETRIEVER_UNAVAILABLE: [
+    "The retriever is down and no cached answer fits.",
+    "askmesh never answers without sources. Try again in a moment.",
+  ],
   SEARCH_UNAVAILABLE: ["Neither search by meaning nor search by words answers.", "Try again in a moment."],
   CATALOGUE_UNAVAILABLE: ["The catalogue of documents is down.", "Try again in a moment."],
   BACKEND_UNAVAILABLE: ["A part of the system does not answer.", "Try again in a moment."],
-  EMBEDDER_UNAVAILABLE: ["The embedding model is missing or is not the one this collection was made with.", "An operator finds the cure with askmesh doctor."],
+  EMBEDDER_UNAVAILABLE: [
+    "The embedding model is missing or is not the one this collection was made with.",
+    "An operator finds the cure with askmesh doctor.",
+  ],
   MESSAGE_TOO_LARGE: ["This is more than the server takes at once.", "Send less, or split the file."],
   DOCUMENT_UNREADABLE: ["The file is not what its name says.", "Open it with its program and save it again."],
   DOCUMENT_EMPTY: ["The file holds no text.", "A scan needs text recognition first."],
   DOCUMENT_ENCRYPTED: ["The file is encrypted.", "Save it without a password."],
   DOCUMENT_TOO_LARGE: ["The file is too large, as sent or once unpacked.", "Split it."],
-  DOCUMENT_FORMAT_UNSUPPORTED: ["This format is not read.", "Markdown, text, HTML, PDF, Word, PowerPoint, Excel, CSV and JSON are."],
+  DOCUMENT_FORMAT_UNSUPPORTED: [
+    "This format is not read.",
+    "Markdown, text, HTML, PDF, Word, PowerPoint, Excel, CSV and JSON are.",
+  ],
   DOCUMENT_ENCODING_INVALID: ["The text's encoding cannot be told.", "Save it as UTF-8."],
   STORAGE_FULL: ["The disk is full.", "Everything stored before is kept. Free some space and send the rest again."],
-  METADATA_CONFLICT: ["A metadata field has another type in this collection.", "Send the field's type, or use another name."],
+  METADATA_CONFLICT: [
+    "A metadata field has another type in this collection.",
+    "Send the field's type, or use another name.",
+  ],
   CONFLICT: ["Another writer was faster.", "Try again."],
   INTERNAL: ["Something went wrong in the server.", "Report the request id below."],
 };
@@ -130,9 +151,7 @@ export function bytes(value) {
 
 export function moment(time) {
   const date = new Date(time);
-  return Number.isNaN(date.getTime())
-    ? ""
-    : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }
 
 /** Where a passage or a citation is, without its document: "Caching > The key · page 3". */

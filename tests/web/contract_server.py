@@ -7,7 +7,6 @@ scripted here is only what the services behind it would say, and when.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
@@ -218,10 +217,6 @@ async def contract_server() -> AsyncIterator[ContractServer]:
         finally:
             running.should_exit = True
             await task
-
-
-def as_json(raw: str) -> Any:
-    return json.loads(raw)
 
 
 def demo_scene() -> Scene:
