@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -44,6 +44,8 @@ from retriever.settings import RetrieverSettings
 from retriever.wire.paging import PageTokens
 
 SERVICE_NAME: Final = "askmesh-retriever"
+RETRIEVE_METHOD: Final = "/rag.retriever.v1.RetrieverService/Retrieve"
+RETRIEVALS_PER_PROCESSOR: Final = 2  # one computes while the other waits for SQLite; a third only lengthens both
 INGEST_METHOD: Final = "/rag.retriever.v1.DocumentService/IngestDocuments"
 RECOVERY_BUDGET_S: Final = 60.0  # as opening the store: after a crash every head is looked at
 # Bytes a message may have. A document is at most 3 MiB in one message, a part 1 MiB; the rest is metadata and groups.
@@ -106,8 +108,7 @@ async def build(
         if embedder is None:
             embedder = await _open_embedder(stack, settings)
         bindings = await _bindings(stack, settings, leaves, _Shared(embedder, telemetry, owner))
-        ingest = Limit(settings.max_ingest_streams, settings.max_ingest_streams)
-        admission = build_admission(settings, methods={INGEST_METHOD: ingest})
+        admission = build_admission(settings, methods=_limits(settings))
         server = await stack.enter_async_context(
             serve(
                 address=settings.listen,
@@ -120,6 +121,15 @@ async def build(
             )
         )
         yield RunningRetriever(server.address, bindings, authenticator, admission, embedder, server)
+
+
+def _limits(settings: RetrieverSettings) -> Mapping[str, Limit]:
+    """Pools of their own: retrievals, which share the processors, and ingest streams, which last."""
+    retrievals = settings.max_retrievals or RETRIEVALS_PER_PROCESSOR * (os.cpu_count() or 1)
+    return {
+        RETRIEVE_METHOD: Limit(retrievals, settings.max_queue),
+        INGEST_METHOD: Limit(settings.max_ingest_streams, settings.max_ingest_streams),
+    }
 
 
 @dataclass(frozen=True, slots=True)

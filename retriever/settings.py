@@ -38,6 +38,11 @@ class RetrieverSettings(ServiceSettings):
     retrieval_timeout_ms: Annotated[int, Also("RETRIEVAL_TIMEOUT_MS")] = Field(
         250, ge=1, le=5_000, description="Milliseconds from the snapshot to the reranker; late legs are left out."
     )
+    # Embedding and both legs are this process's own work, some 8 ms of it. More at once finish no sooner: they would
+    # all run out of their timeboxes together (300 at once: 280 unavailable); a queue serves them in turn.
+    max_retrievals: int = Field(
+        0, ge=0, le=10_000, description="Retrievals at the same time; more wait their turn. 0: two per processor."
+    )
     # More answers nothing better and crowds the prompt; the contract allows up to 100 on request.
     default_top_k: Annotated[int, Also("TOP_K_DEFAULT")] = Field(
         5, ge=1, le=100, description="Passages returned when a request names no number."

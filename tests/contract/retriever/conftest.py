@@ -28,6 +28,7 @@ from rag.retriever.v1 import (
 )
 
 from chassis.address import socket_folder
+from chassis.admission import Admission
 from chassis.channel import open_channel
 from chassis.errors import BackendUnavailable
 from chassis.settings import load
@@ -129,6 +130,7 @@ class Running:
 
     channel: grpc.aio.Channel
     telemetry: Telemetry
+    admission: Admission
 
     @property
     def owner(self):
@@ -165,7 +167,7 @@ async def running(folder: Path, embedder, **settings):
         async with build(load(RetrieverSettings, **given), embedder=embedder, telemetry=telemetry) as retriever:
             channel = open_channel(retriever.address)
             try:
-                yield Running(channel, telemetry)
+                yield Running(channel, telemetry, retriever.admission)
             finally:
                 await channel.close()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from rag.retriever.v1 import retriever_pb2
 
-from chassis.errors import DataFolderLocked, SettingsInvalid
+from chassis.budget import Budget
+from chassis.errors import DataFolderLocked, Overloaded, SettingsInvalid
 from chassis.settings import load
 from chassis.telemetry import Telemetry
-from retriever.app import build
+from retriever.app import RETRIEVE_METHOD, build
 from retriever.settings import RetrieverSettings
-from tests.contract.retriever.conftest import running
+from tests.contract.retriever.conftest import refused, running
 
 
 async def test_the_stores_of_a_cluster_are_refused_until_they_are_here(tmp_path):
@@ -69,6 +70,16 @@ def test_every_bad_variable_is_named_at_once(monkeypatch):
     for name in ("RETRIEVAL_TIMEOUT_MS", "SEARCH", "DATA_FODLER", "DATA_FOLDER"):
         assert f"ASKMESH_RETRIEVER_{name}" in raised.value.message
     assert "soon" not in raised.value.message
+
+
+async def test_retrievals_beyond_what_the_processors_serve_wait_and_are_shed_but_snapshots_are_read(tmp_path, embedder):
+    async with running(tmp_path, embedder, max_retrievals=1) as retriever:
+        await retriever.owner.put("a.txt", "Words.")
+        async with retriever.admission.place(RETRIEVE_METHOD, Budget.of(60)):
+            async with refused(Overloaded):
+                await retriever.owner.retrieve("words", timeout=0.5)
+            assert (await retriever.owner.snapshot()).generation > 0
+        assert len((await retriever.owner.retrieve("words")).passages) == 1
 
 
 async def test_the_default_number_of_passages_is_a_setting(tmp_path, embedder):
