@@ -1,0 +1,168 @@
+"""Which sentences answer, what a question asks for, and how a line is said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.evidence import MAX_SOURCES, SHORTLIST, candidates, read
+from orchestrator.lines import PassageLines, said_aloud
+from orchestrator.questions import Kind, answer_sign, kind_of
+from orchestrator.words import content_stems, words
+from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("How many moons has Mars?", Kind.NUMBER),
+        ("What percentage of the forest is in Brazil?", Kind.NUMBER),
+        ("When was it built?", Kind.DATE),
+        ("In which year was it built?", Kind.DATE),
+        ("Who built it?", Kind.PERSON),
+        ("Which company built it?", Kind.PERSON),
+        ("Where is it?", Kind.PLACE),
+        ("In what city is it?", Kind.PLACE),
+        ("Why was it built?", Kind.REASON),
+        ("What is it made of?", Kind.OTHER),
+        ("", Kind.OTHER),
+    ],
+)
+def test_a_question_asks_for_a_kind_of_thing(question, kind):
+    assert kind_of(question) is kind
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "sign"),
+    [
+        ("How many moons has Mars?", "It has 2 moons.", 1.0),
+        ("How many moons has Mars?", "It has two moons.", 0.8),
+        ("How many moons has Mars?", "It has moons.", 0.0),
+        ("When was the war of 1812 lost?", "It was lost in 1815.", 1.0),
+        ("When was the war of 1812 lost?", "The war of 1812 was lost.", 0.0),
+        ("When was it lost?", "It was lost in May.", 0.5),
+        ("Who built it?", "It was built by Ada.", 1.0),
+        ("Who built it?", "Workers built it.", 0.7),
+        ("Who built it?", "It was built by hand.", 0.0),
+        ("Why is it closed?", "It is closed because of rain.", 1.0),
+        ("Why is it closed?", "It is closed.", 0.0),
+        ("What is it?", "It is a bridge.", 0.5),
+    ],
+)
+def test_a_sentence_shows_whether_it_holds_that_kind(question, sentence, sign):
+    assert answer_sign(kind_of(question), words(sentence), content_stems(words(question))) == sign
+
+
+def test_the_sentence_that_shares_the_question_comes_first_and_beliefs_sum_to_one():
+    ranked = read("Where was Nikola Tesla born?", [passage(1, TESLA), passage(2, AMAZON)]).ranked(None)
+    assert ranked[0][0].text == "Nikola Tesla was born in the village of Smiljan in 1856."
+    assert sum(share for _, share in ranked) == pytest.approx(1.0)
+    assert [share for _, share in ranked] == sorted((share for _, share in ranked), reverse=True)
+
+
+def test_a_cosine_can_overrule_the_words():
+    reading = read("Where was Tesla?", [passage(1, "Tesla was in Paris. Tesla was in Prague.")])
+    assert [one.text for one, _ in reading.ranked([0.1, 0.9])] == ["Tesla was in Prague.", "Tesla was in Paris."]
+
+
+def test_a_sentence_after_the_one_that_names_the_subject_gains_by_it():
+    text = "Nothing else. Marie Curie studied radioactivity. She won 2 prizes."
+    [first, *_] = read("How many prizes for radioactivity?", [passage(1, text)]).ranked(None)
+    assert first[0].text == "She won 2 prizes."
+
+
+def test_the_better_ranked_passage_wins_a_tie():
+    sources = [passage(1, "Tesla lived in Paris."), passage(2, "Tesla lived in Prague.")]
+    assert read("Where did Tesla live?", sources).ranked(None)[0][0].source.marker == 1
+
+
+def test_the_passage_nearer_in_meaning_wins_when_words_tie():
+    far = passage(1, "Tesla lived in Paris.", dense_score=0.2)
+    near = passage(1, "Tesla lived in Prague.", dense_score=0.8)
+    assert read("Where did Tesla live?", [far, near]).signals.passage_cosine == 0.8
+    features = {one.text: one.features for one in candidates("Where did Tesla live?", [far, near])[0]}
+    assert features["Tesla lived in Paris."][5] < features["Tesla lived in Prague."][5] == 0.0
+
+
+@pytest.mark.parametrize("sources", [[], [passage(1, "")], [passage(1, "...")]])
+def test_nothing_to_read_is_an_empty_reading(sources):
+    reading = read("Where was Tesla born?", sources)
+    assert (reading.shortlist, reading.ranked(None)) == ((), [])
+    assert reading.signals.passage_coverage == 0.0
+
+
+def test_reading_is_bounded_however_much_there_is():
+    sources = [passage(marker, "Tesla was in New York. " * 50) for marker in range(1, 101)]
+    found, _ = candidates("Where was Tesla?", sources)
+    assert {one.source.marker for one in found} == set(range(1, MAX_SOURCES + 1))
+    assert len(read("Where was Tesla?", sources).shortlist) <= SHORTLIST
+
+
+@given(st.text(max_size=60), st.lists(st.text(max_size=200), max_size=4))
+def test_any_text_can_be_read_and_every_candidate_is_verbatim(question, texts):
+    reading = read(question, [passage(marker, text) for marker, text in enumerate(texts, 1)])
+    for one, share in reading.ranked(None):
+        assert 0.0 <= share <= 1.0
+        assert one.text
+        assert one.source.text[one.start : one.end].strip()
+    assert 0.0 <= reading.signals.passage_coverage <= 1.0 + 1e-9
+    assert 0.0 <= reading.signals.name_coverage <= 1.0
+
+
+DOCUMENT = """Why a hit is never stale
+
+The value holds the snapshot. Is it current?
+
+## What is gone
+| what is gone | what the caller gets |
+|---|---|
+| cache | a miss, flagged |
+
+Closing words here."""
+
+
+def test_lines_know_what_they_are():
+    lines = {line_text(line): line for line in PassageLines.of(1, passage(1, DOCUMENT)).lines}
+    answering = {text for text, line in lines.items() if line.can_answer}
+    assert answering == {
+        "Why a hit is never stale",
+        "The value holds the snapshot.",
+        "| cache | a miss, flagged |",
+        "Closing words here.",
+    }
+    assert {text for text in answering if not lines[text].is_prose} == {
+        "Why a hit is never stale",
+        "| cache | a miss, flagged |",
+    }
+    assert lines["The value holds the snapshot."].lead == "Why a hit is never stale"
+    assert lines["Closing words here."].lead == ""
+
+
+def line_text(line) -> str:
+    return DOCUMENT[line.start : line.end]
+
+
+@pytest.mark.parametrize("titles", [{"section": "Caching > Stale hits"}, {"title": "Stale hits"}])
+def test_a_line_that_repeats_the_title_answers_nothing(titles):
+    [head, body] = PassageLines.of(1, passage(1, "Stale hits\n\nThere are none.", **titles)).lines
+    assert (head.can_answer, body.can_answer) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("quoted", "said"),
+    [
+        ("A line\nthat is   wrapped.", "A line that is wrapped."),
+        ("It is **never** __ever__ stale.", "It is never ever stale."),
+        ("See [the page](../page.md) and ![a plot](x.png).", "See the page and a plot."),
+        ("Known since 1990.[12] And [3, 4] more.", "Known since 1990. And more."),
+        ("Set `a[x]` to `b`.", "Set `a[x]` to `b`."),
+        ("A lone ` tick.", "A lone tick."),
+        ("```make up```", "make up"),
+        ("| cache | a miss | flagged |", "cache: a miss; flagged"),
+        ("| alone |", "alone"),
+        ("snake_case__name and 2 ** 3 ** 4", "snake_case__name and 2 ** 3 ** 4"),
+    ],
+)
+def test_what_is_said_has_every_word_and_no_markup(quoted, said):
+    assert said_aloud(quoted) == said
