@@ -52,6 +52,7 @@ from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
 from orchestrator.types import ModelInfo, Sampling
 
 SERVICE_NAME = "askmesh-orchestrator"
+SNAPSHOT_SHARE = 0.8  # of the timebox: 200 of 250 ms, for one read of the catalogue
 SNAPSHOT_S = 0.035  # with a retrieval's timebox of 250 ms, 15 of the 300 ms are left for the reply
 EXTRACT_S = 0.250  # an extractive answer takes 10-40 ms; kept free before the trim for it
 
@@ -106,6 +107,7 @@ async def build(
         counter = _counter(settings)
         channel = open_channel(settings.retriever_address, telemetry=telemetry)
         stack.push_async_callback(channel.close)
+        channel.get_state(try_to_connect=True)  # the first ask should not pay for connecting out of its timebox
         extractive = GatedGenerator(ExtractiveGenerator(embedder), _processors())
         fallback = MeteredGenerator(extractive, counter, telemetry)
         chosen = generator or await _open_generator(settings, stack)
@@ -158,6 +160,7 @@ def _pipeline(
     clock = time.monotonic
     model, fallback = generators
     context_tokens = settings.context_tokens
+    timebox_s = settings.retrieve_timeout_ms / 1_000
     at_once = settings.max_retrievals or max(2, _processors())
     fingerprint = PipelineFingerprint(
         generator=f"{model.model.fingerprint}|{context_tokens}",
@@ -172,7 +175,9 @@ def _pipeline(
         embedder=embedder,
         is_same_question=is_same_question,
         fingerprint=fingerprint,
-        limits=LookupLimits(similarity=settings.cache_similarity, at_once=2 * at_once),
+        limits=LookupLimits(
+            snapshot_s=SNAPSHOT_SHARE * timebox_s, similarity=settings.cache_similarity, at_once=2 * at_once
+        ),
         clock=clock,
     )
     speaker = Speaker(
@@ -182,7 +187,6 @@ def _pipeline(
         first_word_s=TRIM_S + EXTRACT_S,
         clock=clock,
     )
-    timebox_s = settings.retrieve_timeout_ms / 1_000
     maker = AnswerMaker(
         retriever=retriever,
         embedder=embedder,

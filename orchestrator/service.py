@@ -74,7 +74,8 @@ class OrchestratorServicer(rpc.OrchestratorServiceServicer):
         call = context.current()
         require(call.identity, ROLE_ASK)
         question = question_from_wire(request, call.identity, call.request_id, defaults=self._defaults)
-        return self._asks.ask(question, budget=call.budget)
+        waited_s = max(0.0, call.budget.clock() - call.arrived_at) if call.arrived_at else 0.0
+        return self._asks.ask(question, budget=call.budget, queue_ms=waited_s * 1_000)
 
 
 def binding(servicer: OrchestratorServicer) -> ServiceBinding:
