@@ -15,11 +15,10 @@ from __future__ import annotations
 import json
 import re
 import string
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 from bench.quality.stack import Stack, embedded_stack
 from chassis.budget import Budget
@@ -57,7 +56,6 @@ class Outcome:
     is_not_found: bool
     is_supported: bool
     quotes: tuple[bool, ...]
-    first_piece_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ async def evaluate(folder: Path, embedder: Embedder, tokens: TokenSpans | None =
 
 def table(figures: Mapping[str, float]) -> str:
     """The figures as a table, one line per half."""
-    columns = ("contained", "mean_words", "not_found", "supported", "first_piece_p50_ms")
+    columns = ("contained", "mean_words", "not_found", "supported")
     lines = [f"{'XQuAD-en':10}" + "".join(f"{name:>20}" for name in (*columns, "finance not_found"))]
     for half in (*HALVES, "whole"):
         values = [*(figures[f"{half}.{name}"] for name in columns), figures[f"{FINANCE}.{half}.not_found"]]
@@ -116,9 +114,8 @@ class _Answering:
         sampling = Sampling()
         prompt = self._prompts.build(asked.text, sources, sampling.max_tokens)
         stream = CitationStream(prompt.sources)
-        started, first_ms, reason, quotes = time.perf_counter(), 0.0, FinishReason.ERROR, list[bool]()
+        reason, quotes = FinishReason.ERROR, list[bool]()
         async for event in self._generator.generate(prompt, sampling, budget=Budget.of(60)):
-            first_ms = first_ms or (time.perf_counter() - started) * 1e3
             if isinstance(event, GenerationEnd):
                 reason, events = event.finish_reason, stream.finish()
             else:
@@ -132,7 +129,6 @@ class _Answering:
             is_not_found=is_not_found,
             is_supported=assess(stream.text, prompt.sources, reason) is Grounding.SUPPORTED,
             quotes=tuple(quotes),
-            first_piece_ms=first_ms,
         )
 
     def _is_verbatim(self, collection: str, event: CitationAdded) -> bool:
@@ -172,7 +168,6 @@ def _figures(outcomes: Sequence[Outcome]) -> dict[str, float]:
         "mean_words": fmean(one.word_count for one in outcomes),
         "not_found": fmean(one.is_not_found for one in outcomes),
         "supported": fmean(one.is_supported for one in answered),
-        "first_piece_p50_ms": median(one.first_piece_ms for one in outcomes),
     }
 
 
