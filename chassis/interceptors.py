@@ -16,13 +16,11 @@ streams in generators that are closed late, by the garbage collector (Rule 3).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from chassis import context, status
 from chassis.admission import Admission
@@ -33,50 +31,16 @@ from chassis.errors import (
     Cancelled,
     DeadlineExceeded,
     InternalError,
-    MalformedMessage,
-    MessageTooLarge,
     MethodUnknown,
     RagError,
     ShuttingDown,
 )
+from chassis.methods import Method, ServicerContext
 from chassis.observation import ServerObserver
 
 MAX_BUDGET_S: Final = 600.0  # a deadline further away than this is no deadline: it would hold a place all day
 ANSWER_RESERVE_S: Final = HOP_RESERVE_S / 2  # stop this much early, so that a typed status beats the caller's own timer
-EXEMPT_SERVICES: Final = frozenset(
-    {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}
-)
 UNKNOWN: Final = "unknown"
-
-ServicerContext = grpc.aio.ServicerContext[Any, Any]
-Behaviour = Callable[[Any, ServicerContext], Any]
-_FACTORIES: Final[Mapping[tuple[bool, bool], Callable[..., Any]]] = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method of a bound service, as the frame needs it."""
-
-    name: str
-    behaviour: Behaviour
-    decode: Callable[[bytes], Any]
-    encode: Callable[[Any], bytes]
-    takes_stream: bool
-    gives_stream: bool
-    max_message_bytes: int
-
-    @property
-    def service(self) -> str:
-        return self.name[1:].rpartition("/")[0]
-
-    @property
-    def is_exempt(self) -> bool:
-        return self.service in EXEMPT_SERVICES
 
 
 class CallFrame(grpc.aio.ServerInterceptor):
@@ -126,21 +90,12 @@ class CallFrame(grpc.aio.ServerInterceptor):
         return framed
 
     def _frame(self, name: str, handler: Any) -> Any:
-        shape = (bool(handler.request_streaming), bool(handler.response_streaming))
-        method = Method(
-            name=name,
-            behaviour=handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream,
-            decode=handler.request_deserializer or bytes,
-            encode=handler.response_serializer or bytes,
-            takes_stream=shape[0],
-            gives_stream=shape[1],
-            max_message_bytes=self._max_bytes.get(name, self._default_max_bytes),
-        )
+        method = Method.of(name, handler, self._max_bytes.get(name, self._default_max_bytes))
 
         async def run(payload: Any, servicer_context: ServicerContext) -> bytes | None:
             return await self._serve(method, payload, servicer_context)
 
-        return _FACTORIES[shape](run)  # no (de)serialisers: the frame does both, under its own error handling
+        return method.handled_by(run)
 
     async def _serve(self, method: Method, payload: Any, rpc: ServicerContext) -> bytes | None:
         headers = _headers(rpc)
@@ -172,9 +127,9 @@ class CallFrame(grpc.aio.ServerInterceptor):
         if method.gives_stream:  # a stream's trailers come late; its reader wants the id now
             await rpc.send_initial_metadata(((context.REQUEST_ID_HEADER, arrival.request_id),))
         if method.is_exempt:
-            return await _run(method, _decoded(method, payload), rpc)
+            return await method.run(method.decoded(payload), rpc)
         identity = self._authenticator.authenticate(arrival.headers)
-        request = _decoded(method, payload)
+        request = method.decoded(payload)
         budget = _budget(rpc)
         call = context.CallContext(
             request_id=arrival.request_id,
@@ -187,7 +142,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         with context.use(call):
             async with self._admission.place(method.name, budget):
                 self._observer.admitted(method.service, method.name, budget.clock() - call.arrived_at)
-                return await _within(budget, _run(method, request, rpc))
+                return await _within(budget, method.run(request, rpc))
 
     async def _refuse_unknown(self, requests: Any, rpc: ServicerContext) -> None:
         del requests
@@ -203,46 +158,6 @@ class CallFrame(grpc.aio.ServerInterceptor):
 class _Arrival:
     headers: Mapping[str, str]
     request_id: str
-
-
-class _Requests:
-    """A request stream, decoded message by message as the servicer asks for them."""
-
-    def __init__(self, method: Method, raw: AsyncIterator[bytes]) -> None:
-        self._method = method
-        self._raw = raw
-        self._started: AsyncIterator[bytes] | None = None  # not before the first read: gRPC warns of an unused one
-
-    def __aiter__(self) -> _Requests:
-        return self
-
-    async def __anext__(self) -> Any:
-        if self._started is None:
-            self._started = aiter(self._raw)
-        return _message(self._method, await anext(self._started))
-
-
-def _decoded(method: Method, payload: Any) -> Any:
-    return _Requests(method, payload) if method.takes_stream else _message(method, payload)
-
-
-def _message(method: Method, raw: bytes) -> Any:
-    if len(raw) > method.max_message_bytes:
-        limit = str(method.max_message_bytes)
-        raise MessageTooLarge(f"the message is over {limit} bytes; send less", metadata={"limit_bytes": limit})
-    try:
-        return method.decode(raw)
-    except DecodeError:
-        raise MalformedMessage("the bytes are not the message this method takes; check the contract") from None
-
-
-async def _run(method: Method, request: Any, rpc: ServicerContext) -> bytes | None:
-    if not method.gives_stream:
-        return method.encode(await method.behaviour(request, rpc))
-    async with aclosing(method.behaviour(request, rpc)) as responses:
-        async for response in responses:
-            await rpc.write(method.encode(response))
-    return None
 
 
 async def _within(budget: Budget, work: Coroutine[Any, Any, bytes | None]) -> bytes | None:

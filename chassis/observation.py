@@ -16,6 +16,7 @@ import grpc
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from chassis import metrics, status
+from chassis.context import VARIANT_HEADER, accepted_variant
 from chassis.errors import InternalError, Overloaded, RagError
 from chassis.logs import failure_fields
 from chassis.telemetry import Telemetry, remote_parent
@@ -81,6 +82,8 @@ class ServerObserver:
     @contextmanager
     def _span(self, labels: tuple[str, str], headers: Mapping[str, str], request_id: str) -> Iterator[Span]:
         attributes = rpc_attributes(*labels) | {metrics.REQUEST_ID: request_id}
+        if variant := accepted_variant(headers.get(VARIANT_HEADER, "")):
+            attributes[metrics.VARIANT] = variant
         parent = remote_parent(headers)
         with self._telemetry.span("/".join(labels), attributes, kind=SpanKind.SERVER, parent=parent) as span:
             yield span

@@ -88,11 +88,12 @@ async def test_a_failed_call_s_span_has_its_reason_and_no_exception_text(worksho
     server = await workshop.server(ask=ask)
     stub = await workshop.stub(server)
     with pytest.raises(grpc.aio.AioRpcError):
-        await stub.Ask(pb.AskRequest(), timeout=T)
+        await stub.Ask(pb.AskRequest(), timeout=T, metadata=METADATA)
     await server.drain()
     (span,) = workshop.exporter.get_finished_spans()
     assert span.attributes["askmesh.error.reason"] == "INTERNAL"
     assert span.attributes["rpc.grpc.status_code"] == 13
+    assert (span.attributes["askmesh.request_id"], span.attributes["askmesh.variant"]) == ("ask-7", "v2")
     assert "hunter2" not in span.to_json()
 
 
