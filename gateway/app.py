@@ -96,6 +96,7 @@ def _channels(settings: GatewaySettings, telemetry: Telemetry, stack: AsyncExitS
     channels = {package: open_channel(address, telemetry=telemetry) for package, address in addresses.items()}
     for channel in channels.values():
         stack.push_async_callback(channel.close)
+        channel.get_state(try_to_connect=True)  # so that the first caller does not wait for the connection
     return channels
 
 

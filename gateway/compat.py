@@ -9,54 +9,28 @@ What it does not do: refuse unknown JSON fields. The original ignored them, and 
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import cast
 
-from rag.orchestrator.v1 import filter_pb2, orchestrator_pb2
+from rag.orchestrator.v1 import orchestrator_pb2
 from rag.retriever.v1 import document_pb2, retriever_pb2
 
-from chassis.errors import CollectionNotFound, FieldViolation, InvalidRequest, MalformedMessage
+from chassis.errors import CollectionNotFound, FieldViolation, InvalidRequest
+from gateway.compat_shapes import Question, answer_of, document_of, filter_of, passage_of, query_object, question_of
 from gateway.exchange import Exchange
-from gateway.json_message import Json, dump, number_of, parse_json, printable
+from gateway.json_faults import Json
+from gateway.json_message import dump, parse_json
 from gateway.replay import Event
 from gateway.sse import ERROR_EVENT, EventStreams, frame
-from gateway.transcoder import query_pairs
 from gateway.upstream import Upstream, method_named
 
-DEFAULT_TOP_K = 5
 LIST_PAGE = 1_000  # the most a page may have
 LIST_LIMIT = 100_000  # what the original's client holds in memory as well; more belongs to the paged route
-
-# The original's names of the fields a filter may name beside metadata.
-FIELD_NAMES = {"docId": "document_id"}
-
-_DIGITS = re.compile(r"-?[0-9]{1,9}")
 
 _ASK = orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"]
 _RETRIEVE = retriever_pb2.DESCRIPTOR.services_by_name["RetrieverService"]
 _DOCUMENTS = document_pb2.DESCRIPTOR.services_by_name["DocumentService"]
-
-_Pb = orchestrator_pb2
-_MODEL_REASONS = frozenset(
-    {
-        _Pb.DEGRADED_REASON_MODEL_COLD,
-        _Pb.DEGRADED_REASON_MODEL_UNAVAILABLE,
-        _Pb.DEGRADED_REASON_MODEL_OVERLOADED,
-    }
-)
-_HITS = frozenset({_Pb.CACHE_STATUS_HIT_EXACT, _Pb.CACHE_STATUS_HIT_SEMANTIC})
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the original's requests hold, by its rules: blank text is refused, topK <= 0 is 5, null filters are none."""
-
-    text: str
-    filters: Mapping[str, str | float | bool]
-    top_k: int
 
 
 class CompatRoutes:
@@ -78,7 +52,7 @@ class CompatRoutes:
         call = self._upstream.call(method_named(_ASK, "Ask"), request, exchange.budget)
         with _original_names("prompt"):
             response = await exchange.while_connected(call)
-        await exchange.respond_json(answer_of(cast("_Pb.AskResponse", response)))
+        await exchange.respond_json(answer_of(cast("orchestrator_pb2.AskResponse", response)))
 
     async def stream_posted(self, exchange: Exchange) -> None:
         if not await self._streams.resume(exchange, TokenEncoder()):
@@ -86,7 +60,7 @@ class CompatRoutes:
 
     async def stream_got(self, exchange: Exchange) -> None:
         if not await self._streams.resume(exchange, TokenEncoder()):
-            await self._stream(exchange, question_of(_query_object(exchange.query), "prompt"))
+            await self._stream(exchange, question_of(query_object(exchange.query), "prompt"))
 
     async def retrieve(self, exchange: Exchange) -> None:
         question = await self._posted(exchange, "text")
@@ -113,8 +87,8 @@ class CompatRoutes:
         with _original_names("prompt"):
             await self._streams.serve(exchange, TokenEncoder(), ask)
 
-    def _ask_request(self, question: Question) -> _Pb.AskRequest:
-        return _Pb.AskRequest(
+    def _ask_request(self, question: Question) -> orchestrator_pb2.AskRequest:
+        return orchestrator_pb2.AskRequest(
             collection=self._collection, question=question.text, top_k=question.top_k, filter=filter_of(question)
         )
 
@@ -143,7 +117,7 @@ class TokenEncoder:
     """
 
     def __init__(self) -> None:
-        self._answer = _Pb.AskResponse()
+        self._answer = orchestrator_pb2.AskResponse()
 
     def encode(self, event: Event, event_id: str) -> bytes:
         match event.WhichOneof("event"):
@@ -170,52 +144,6 @@ class TokenEncoder:
         return frame("metadata", dump(whole).decode()) + frame("complete", complete, event_id)
 
 
-def question_of(value: Json, text_name: str) -> Question:
-    """A request of the original's, checked by its rules.
-
-    Raises:
-        InvalidRequest: the text is blank.  MalformedMessage: a field has another type.
-    """
-    if not isinstance(value, dict):
-        raise MalformedMessage("body: a JSON object is expected")
-    text = value.get(text_name)
-    if text is not None and not isinstance(text, str):
-        raise MalformedMessage(f"{text_name}: text is expected", metadata={"field": text_name})
-    if not (text or "").strip():
-        raise InvalidRequest.field(text_name, "must not be blank")
-    return Question(str(text), _filters(value.get("filters")), _top_k(value.get("topK")))
-
-
-def _top_k(value: Json) -> int:
-    match value:
-        case None | "":
-            return DEFAULT_TOP_K
-        case bool():
-            pass
-        case int() if abs(value) < 2**31:
-            return value if value > 0 else DEFAULT_TOP_K
-        case str() if _DIGITS.fullmatch(value):
-            return _top_k(int(value))
-    raise MalformedMessage("topK: an integer of 32 bits is expected", metadata={"field": "topK"})
-
-
-def _filters(value: Json) -> dict[str, str | float | bool]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise MalformedMessage("filters: a JSON object is expected", metadata={"field": "filters"})
-    return {name: _filter_value(item, printable(f"filters.{name}")) for name, item in value.items() if item is not None}
-
-
-def _filter_value(value: Json, place: str) -> str | float | bool:
-    match value:
-        case bool() | str():
-            return value
-        case int() | float():
-            return number_of(value, place)
-    raise MalformedMessage(f"{place}: text, a number or a boolean is expected", metadata={"field": place})
-
-
 @contextmanager
 def _original_names(text_name: str) -> Iterator[None]:
     """A service's complaint about a field, with the name the original's caller gave it."""
@@ -229,98 +157,3 @@ def _original_names(text_name: str) -> Iterator[None]:
         ]
         message = "; ".join(f"{item.field}: {item.description}" for item in renamed) or error.message
         raise type(error)(message, renamed, metadata=error.metadata) from error
-
-
-def _query_object(query: str) -> dict[str, Json]:
-    found: dict[str, Json] = dict(query_pairs(query))
-    if "filters" in found:
-        found["filters"] = parse_json(found["filters"], place="query: filters")
-    return found
-
-
-def filter_of(question: Question) -> filter_pb2.Filter:
-    """Every entry must hold: an `and` of equalities; nothing when there are none."""
-    built = filter_pb2.Filter()
-    for name, value in question.filters.items():
-        part = getattr(built, "and").filters.add().comparison
-        part.field = FIELD_NAMES.get(name, name)
-        part.operator = filter_pb2.OPERATOR_EQ
-        match value:
-            case bool():
-                part.value.bool_value = value
-            case str():
-                part.value.string_value = value
-            case _:
-                part.value.number_value = value
-    return built
-
-
-def answer_of(response: _Pb.AskResponse) -> dict[str, Json]:
-    """The original's GenerationResponse."""
-    cache = response.started.cache
-    # A passage that supports several sentences has a citation for each; the original had one entry per passage.
-    cited = {citation.chunk_id: citation for citation in reversed(response.citations)}
-    ids = list(dict.fromkeys(citation.chunk_id for citation in response.citations))
-    reasons = {item.reason for item in (*response.completed.degraded, *response.retrieval.degraded)}
-    return {
-        "answer": response.text,
-        "citations": ids,
-        "citationDetails": [_citation_of(cited[chunk_id]) for chunk_id in ids],
-        "partial": response.completed.is_partial,
-        "metadata": {
-            "cacheHit": cache.status in _HITS,
-            "cacheSimilarity": cache.similarity,
-            "retrievalMethod": _method_of(response.retrieval.sources, reasons),
-            "llmFallback": not _MODEL_REASONS.isdisjoint(reasons),
-        },
-    }
-
-
-def _citation_of(citation: _Pb.Citation) -> dict[str, Json]:
-    """`marker`, `title`, `uri` and `quote` are more than the original had."""
-    return {
-        "id": citation.chunk_id,
-        "docId": citation.document_id,
-        "source": citation.source,
-        "section": citation.section,
-        "marker": citation.marker,
-        "title": citation.title,
-        "uri": citation.uri,
-        "quote": citation.quote,
-    }
-
-
-def _method_of(sources: Iterable[_Pb.Source], reasons: set[_Pb.DegradedReason.ValueType]) -> str:
-    """How the passages were found; the original always said "vector"."""
-    if not list(sources):
-        return "none"
-    if _Pb.DEGRADED_REASON_LEXICAL_UNAVAILABLE in reasons:
-        return "vector"
-    if reasons & {_Pb.DEGRADED_REASON_DENSE_UNAVAILABLE, _Pb.DEGRADED_REASON_EMBEDDER_UNAVAILABLE}:
-        return "lexical"
-    return "hybrid"
-
-
-def passage_of(passage: retriever_pb2.Passage) -> dict[str, Json]:
-    return {
-        "id": passage.chunk_id,
-        "chunk": passage.text,
-        "score": passage.score,
-        "meta": {
-            "source": passage.source,
-            "section": passage.section,
-            "docId": passage.document_id,  # the original never sent it, and its page filtered by it
-            "title": passage.title,
-        },
-    }
-
-
-def document_of(document: document_pb2.Document) -> dict[str, Json]:
-    """`section` is the document's title: the original put a file's first line there."""
-    return {
-        "id": document.document_id,
-        "docId": document.document_id,
-        "source": document.source,
-        "section": document.title,
-        "chunkCount": document.chunk_count,
-    }

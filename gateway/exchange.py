@@ -21,7 +21,8 @@ from starlette.types import Receive, Scope, Send
 from chassis.budget import Budget
 from chassis.context import REQUEST_ID_HEADER, accepted_request_id
 from chassis.errors import Cancelled, DeadlineExceeded, MalformedMessage, MessageTooLarge
-from gateway.json_message import Json, dump
+from gateway.json_faults import Json
+from gateway.json_message import dump
 
 JSON_TYPE = "application/json"
 BODY_IDLE_S = 20.0  # between two chunks of a body; a phone that changes cells takes a few seconds

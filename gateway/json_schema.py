@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from gateway.json_message import is_map, json_name
+from gateway.json_faults import is_map, json_name
 
 Schema = dict[str, Any]
 

@@ -10,7 +10,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from rag.orchestrator.v1 import orchestrator_pb2
 
 from gateway import openapi_fixed as fixed
-from gateway.json_message import WELL_KNOWN, json_name
+from gateway import openapi_parts as parts
+from gateway.json_faults import WELL_KNOWN, json_name
 from gateway.json_schema import SchemaWriter
 from gateway.proto_comments import load_comments
 from gateway.routes import WHOLE_BODY, Route, contract_routes
@@ -41,10 +42,10 @@ def document(settings: GatewaySettings) -> dict[str, Any]:
         "security": [{}, {"bearer": []}],
         "paths": paths,
         "components": {
-            "schemas": dict(sorted({**writer.schemas, **fixed.SCHEMAS}.items())),
-            "responses": fixed.RESPONSES,
-            "parameters": fixed.PARAMETERS,
-            "headers": fixed.HEADERS,
+            "schemas": dict(sorted({**writer.schemas, **parts.SCHEMAS, **fixed.SCHEMAS}.items())),
+            "responses": parts.RESPONSES,
+            "parameters": parts.PARAMETERS,
+            "headers": parts.HEADERS,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -68,15 +69,15 @@ def _operation(
         "tags": [route.service.name],
         "summary": text.partition(". ")[0].rstrip("."),
         "description": text,
-        "parameters": [*_path_parameters(route, comments), *_query_parameters(route, writer), *fixed.COMMON_PARAMETERS],
-        "responses": {"200": _success(route, writer), **fixed.errors_of(route.body != "")},
+        "parameters": [*_path_parameters(route, comments), *_query_parameters(route, writer), *parts.COMMON_PARAMETERS],
+        "responses": {"200": _success(route, writer), **parts.errors_of(route.body != "")},
     }
     if route.body:
         operation["requestBody"] = _body(route, writer)
         if route.body != WHOLE_BODY:
-            fixed.add_raw_upload(operation, settings)
+            parts.add_raw_upload(operation, settings)
     if route.method.server_streaming:
-        fixed.add_stream(operation)
+        parts.add_stream(operation)
     return operation
 
 
@@ -133,9 +134,9 @@ def _success(route: Route, writer: SchemaWriter) -> dict[str, Any]:
     if route.method.server_streaming:
         event = orchestrator_pb2.StreamAskResponse.DESCRIPTOR.oneofs_by_name["event"]
         events = {
-            field.name.replace("_", "."): fixed.json_data(writer.response(field.message_type)) for field in event.fields
+            field.name.replace("_", "."): parts.json_data(writer.response(field.message_type)) for field in event.fields
         }
-        return fixed.stream_response(events, "Server-sent events, each named after the contract's.")
+        return parts.stream_response(events, "Server-sent events, each named after the contract's.")
     return {
         "description": "OK",
         "headers": {"x-request-id": {"$ref": "#/components/headers/RequestId"}},

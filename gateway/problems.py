@@ -18,7 +18,8 @@ from google.protobuf import json_format
 from chassis.errors import MethodUnknown, RagError
 from chassis.status import code_of, http_of, retry_after_s_of, to_rpc_status
 from gateway.exchange import JSON_TYPE, Exchange
-from gateway.json_message import Json, dump
+from gateway.json_faults import Json
+from gateway.json_message import dump
 
 METHOD_NOT_ALLOWED = 405
 MISDIRECTED = 421

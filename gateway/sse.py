@@ -19,7 +19,8 @@ from chassis.errors import BackendUnavailable, RagError
 from chassis.telemetry import Telemetry
 from gateway import metrics
 from gateway.exchange import Exchange
-from gateway.json_message import Json, dump, to_json
+from gateway.json_faults import Json
+from gateway.json_message import dump, to_json
 from gateway.problems import problem
 from gateway.replay import AnswerBuffer, AnswerReader, Event, owner_of
 

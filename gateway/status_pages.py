@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from chassis.budget import Clock
 from chassis.telemetry import Telemetry
 from gateway.exchange import Exchange
-from gateway.json_message import Json
+from gateway.json_faults import Json
 from gateway.upstream import ORCHESTRATOR_PACKAGE, RETRIEVER_PACKAGE, Upstream
 
 PROBE_TIMEOUT_S = 0.5  # a kubelet's own default is 1 s

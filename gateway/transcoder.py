@@ -18,7 +18,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from chassis.errors import InvalidRequest, MalformedMessage
-from gateway.json_message import WELL_KNOWN, Json, field_named, is_map, json_name, parse_json, printable, to_message
+from gateway.json_faults import WELL_KNOWN, Json, field_named, is_map, json_name, printable
+from gateway.json_message import parse_json, to_message
 from gateway.routes import WHOLE_BODY, Match
 
 MAX_QUERY_FIELDS = 200  # a filter of 64 nodes spelt out takes fewer; each costs a dictionary entry

@@ -23,7 +23,8 @@ from chassis.status import from_rpc_status
 from chassis.telemetry import Telemetry
 from gateway import metrics
 from gateway.exchange import JSON_TYPE, Exchange, stop
-from gateway.json_message import Json, number_of, parse_json, printable, to_json, to_message
+from gateway.json_faults import Json, printable
+from gateway.json_message import number_of, parse_json, to_json, to_message
 from gateway.routes import Match
 from gateway.transcoder import query_pairs
 from gateway.upstream import Upstream, method_named

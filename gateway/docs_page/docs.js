@@ -17,7 +17,7 @@ function resolver(api) {
   return (item) => {
     if (!item || !item.$ref) return item || {};
     const found = item.$ref.slice(2).split("/").reduce((at, key) => at[key], api);
-    return { ...found, name: item.$ref.split("/").pop() };
+    return { name: item.$ref.split("/").pop(), ...found }; // a parameter has a name of its own
   };
 }
 
@@ -25,7 +25,10 @@ function typeOf(schema, resolve) {
   const found = resolve(schema);
   if (found.enum) return found.enum.join(" | ");
   if (found.type === "array") return `list of ${typeOf(found.items, resolve)}`;
-  if (found.anyOf) return found.anyOf.map((part) => typeOf(part, resolve)).join(" or ");
+  if (found.anyOf) {
+    const told = found.anyOf.filter((part) => !part.enum?.includes("NaN")); // every double may be that
+    return told.map((part) => typeOf(part, resolve)).join(" or ");
+  }
   if (found.additionalProperties && found.additionalProperties !== true && !found.properties) {
     return `map to ${typeOf(found.additionalProperties, resolve)}`;
   }
@@ -115,7 +118,8 @@ function fill(parts, operation, resolve) {
 
 function draw(api) {
   const resolve = resolver(api);
-  routes.replaceChildren(element("p", "text", api.info.description));
+  const paragraphs = api.info.description.split("\n\n").map((text) => element("p", "", text.replaceAll("\n", " ")));
+  routes.replaceChildren(...paragraphs);
   for (const tag of api.tags) {
     const section = element("section");
     section.append(element("h2", "", tag.name), element("p", "type", tag.description));

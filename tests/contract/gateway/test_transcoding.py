@@ -212,4 +212,4 @@ async def test_the_deepest_filter_of_the_contract_passes(client, seen):
     for _ in range(7):
         node = {"and": {"filters": [node]}}
     response = await client.post("/v1/collections/docs:ask", json={"question": "q", "filter": node})
-    assert response.status_code == 200
+    assert response.status_code == 200, response.text
