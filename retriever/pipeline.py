@@ -181,10 +181,10 @@ class RetrievalPipeline:
         if run.query.legs is Legs.LEXICAL:
             return None
         embedder = self._sources.embedder
-        if embedder is None or embedder.fingerprint != fingerprint:
+        if fingerprint != (embedder.fingerprint if embedder else ""):
             run.report.drop("embed", DegradedReason.EMBEDDER_UNAVAILABLE)
             return None
-        row = await vector
+        row = await vector  # None also where neither collection nor process has an embedder: nothing is missing
         if row is None:
             return None
         search = self._sources.dense.search(row, scope, run.depth, budget=run.timebox)

@@ -72,12 +72,12 @@ def test_every_bad_variable_is_named_at_once(monkeypatch):
     assert "soon" not in raised.value.message
 
 
-async def test_retrievals_beyond_what_the_processors_serve_wait_and_are_shed_but_snapshots_are_read(tmp_path, embedder):
-    async with running(tmp_path, embedder, max_retrievals=1) as retriever:
+async def test_retrievals_beyond_the_limit_are_shed_while_snapshots_are_read(tmp_path, embedder):
+    async with running(tmp_path, embedder, max_retrievals=1, max_queue=0) as retriever:
         await retriever.owner.put("a.txt", "Words.")
         async with retriever.admission.place(RETRIEVE_METHOD, Budget.of(60)):
             async with refused(Overloaded):
-                await retriever.owner.retrieve("words", timeout=0.5)
+                await retriever.owner.retrieve("words")
             assert (await retriever.owner.snapshot()).generation > 0
         assert len((await retriever.owner.retrieve("words")).passages) == 1
 

@@ -300,12 +300,12 @@ class TestWhoMayReadWhat:
 
 
 class TestWithoutAnEmbedder:
-    async def test_search_is_lexical_and_says_so(self, tmp_path):
+    async def test_a_new_collection_is_lexical_for_good(self, tmp_path):
         async with running(tmp_path, None) as retriever:
             await retriever.owner.put("a.txt", "The old key opens the gate.")
             response = await retriever.owner.retrieve("key")
             assert ids(response) == ["a.txt"]
-            assert [each.reason for each in response.degraded] == [retriever_pb2.DEGRADED_REASON_EMBEDDER_UNAVAILABLE]
+            assert list(response.degraded) == []  # nothing was left out: the collection has no vectors
             assert (await retriever.owner.collection()).embedder_fingerprint == ""
             async with refused(SearchUnavailable):
                 await retriever.owner.retrieve("key", legs="LEGS_DENSE")
@@ -314,7 +314,9 @@ class TestWithoutAnEmbedder:
         async with running(tmp_path, embedder) as retriever:
             await retriever.owner.put("a.txt", "The old key opens the gate.")
         async with running(tmp_path, None) as retriever:
-            assert ids(await retriever.owner.retrieve("key")) == ["a.txt"]
+            response = await retriever.owner.retrieve("key")
+            assert ids(response) == ["a.txt"]
+            assert [each.reason for each in response.degraded] == [retriever_pb2.DEGRADED_REASON_EMBEDDER_UNAVAILABLE]
             async with refused(EmbedderUnavailable):
                 await retriever.owner.put("b.txt", "Another key.")
 
@@ -339,9 +341,10 @@ class TestNumbers:
         assert "rag_retrieval_rejected_hits_total 0.0" in exposed
         assert 'rag_ingest_documents_total{outcome="STORED"} 3.0' in exposed
 
-    async def test_a_fallback_is_counted_by_its_reason(self, tmp_path):
-        async with running(tmp_path, None) as retriever:
+    async def test_a_fallback_is_counted_by_its_reason(self, tmp_path, embedder):
+        async with running(tmp_path, embedder) as retriever:
             await retriever.owner.put("a.txt", "Words.")
+        async with running(tmp_path, None) as retriever:
             await retriever.owner.retrieve("words")
             exposed = retriever.telemetry.exposition()[0].decode()
         assert 'rag_retrieval_fallback_total{reason="EMBEDDER_UNAVAILABLE"} 1.0' in exposed

@@ -208,6 +208,16 @@ class TestTheEmbedder:
         assert (ids(retrieval), bench.dense.asked) == (["b", "c"], [])
         assert reasons(retrieval) == [("embed", DegradedReason.EMBEDDER_UNAVAILABLE)]
 
+    async def test_a_lexical_collection_without_an_embedder_lacks_nothing(self, bench):
+        bench.embedder = None
+        bench.heads.head = make_head(embedder_fingerprint="")
+        retrieval = await bench.retrieve()
+        assert (ids(retrieval), reasons(retrieval)) == (["b", "c"], [])
+
+    async def test_a_lexical_collection_beside_an_embedder_says_that_it_is_not_used(self, bench):
+        bench.heads.head = make_head(embedder_fingerprint="")
+        assert reasons(await bench.retrieve()) == [("embed", DegradedReason.EMBEDDER_UNAVAILABLE)]
+
     async def test_a_late_embedding_is_left_out(self, bench):
         bench.timebox_s = HANG_TIMEBOX_S
         bench.embedder.ready = asyncio.Event()
