@@ -329,7 +329,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """Both tiers' key: `partition` is the hash of everything but the question, `question` that of the normalised question."""
+    """Both tiers' key: `partition` hashes everything but the question, `question` the normalised question."""
 
     partition: str
     question: str

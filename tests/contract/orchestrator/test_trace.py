@@ -20,9 +20,9 @@ def traced():
 
 async def ask(tmp_path, telemetry, *, times=1):
     async with rig(tmp_path, generator=CountingGenerator(limit=3, gap_s=0), telemetry=telemetry) as served:
-        for _ in range(times):
-            reply = await served.stub.Ask(pb.AskRequest(collection="docs", question=QUESTION), timeout=5)
-    return reply
+        asked = pb.AskRequest(collection="docs", question=QUESTION)
+        replies = [await served.stub.Ask(asked, timeout=5) for _ in range(times)]
+    return replies[-1]
 
 
 async def test_an_ask_is_one_connected_tree(tmp_path):
