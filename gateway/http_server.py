@@ -1,9 +1,9 @@
 """uvicorn, run by hand: our socket, no signal handlers, and a protocol that does not wait for ever.
 
-uvicorn closes idle connections, but neither one that sends its headers a byte at a time nor one whose headers never
-end; and it answers what its parser refuses in words of its own. `GuardedProtocol` adds a time and a size for headers
-and the one error shape. A body's time and size are the Exchange's business; what a caller still sends after its
-response is dropped unread, up to a bound.
+uvicorn closes idle connections, but none that sends its headers a byte at a time, whose headers never end, or whose
+caller asks and then does not read; and it answers what its parser refuses in words of its own. `GuardedProtocol` adds
+a time and a size for headers, a time for writes, and the one error shape. A body's time and size are the Exchange's
+business; what a caller still sends after its response is dropped unread, up to a bound.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
     header_timeout_s: float = 10.0
+    write_stall_s: float = 30.0  # no reader needs longer to take 64 KiB; a stalled one holds an answer and its buffers
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_bytes = 0
         self._dropped_bytes = 0
         self._header_timer: TimerHandle | None = None
+        self._write_timer: TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -49,7 +51,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._stop_watching_writes()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._stop_watching_writes()
+        # abort, not close: closing waits for the bytes that nobody takes.
+        self._write_timer = self.loop.call_later(self.write_stall_s, self.transport.abort)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stop_watching_writes()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self._header_timer is not None:
@@ -100,6 +113,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _stop_watching_writes(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def _headers_late(self) -> None:
         self._header_timer = None

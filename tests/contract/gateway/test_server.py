@@ -12,6 +12,7 @@ import gateway as package
 from chassis.errors import PortInUse
 from chassis.settings import load
 from gateway.app import build
+from gateway.http_server import GuardedProtocol
 from gateway.settings import GatewaySettings
 
 FOLDER = Path(package.__file__).parent
@@ -67,6 +68,24 @@ async def test_a_body_that_trickles_after_its_refusal_does_not_hold_the_connecti
             head = b"POST /v1/ask HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9999999\r\n\r\n"
             answer = await raw(gateway, head + b"x" * 10)
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def keep_sending(writer):
+    """Never reads: what stays in the sockets' buffers is a part of what was asked for."""
+    while True:
+        await asyncio.sleep(0.3)
+        writer.write(b" ")
+        await writer.drain()
+
+
+async def test_a_caller_who_asks_and_does_not_read_is_cut_off(gateway, monkeypatch):
+    monkeypatch.setattr(GuardedProtocol, "write_stall_s", 0.1)
+    host, port = gateway.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    writer.write(b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n" * 1_000)
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(keep_sending(writer), timeout=20)
+    writer.close()
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "10.0.0.1:80", ""])
