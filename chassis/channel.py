@@ -27,6 +27,9 @@ RECONNECT_MS: Final = (
     100  # first and shortest; gRPC's defaults take 4 to 5 s after a server's restart, these 0.2 to 0.4
 )
 RECONNECT_MAX_MS: Final = 500
+CONNECT_MS: Final = (
+    1_000  # what one attempt gets, by its odd name min_reconnect_backoff: a busy machine stalls for 100 ms
+)
 KEEPALIVE_MS: Final = 10_000  # our servers allow 5 s
 PING_TIMEOUT_MS: Final = 500  # without it a hung peer is noticed after 60 s, in spite of keepalive
 MAX_RECEIVE_BYTES: Final = 36 * 1024 * 1024  # the text of a 32 MiB document, and its envelope
@@ -164,7 +167,7 @@ def _code_of(ended: Any) -> grpc.StatusCode:
 def _options(address: str) -> list[tuple[str, int | str]]:
     options: list[tuple[str, int | str]] = [
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
-        ("grpc.min_reconnect_backoff_ms", RECONNECT_MS),
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MS),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),

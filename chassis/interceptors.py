@@ -39,6 +39,7 @@ from chassis.methods import Method, ServicerContext
 from chassis.observation import ServerObserver
 
 MAX_BUDGET_S: Final = 600.0  # a deadline further away than this is no deadline: it would hold a place all day
+MAX_UPLOAD_S: Final = 86_400.0  # a request stream: paced by flow control, in a pool of its own, its items bounded each
 ANSWER_RESERVE_S: Final = HOP_RESERVE_S / 2  # stop this much early, so that a typed status beats the caller's own timer
 UNKNOWN: Final = "unknown"
 
@@ -130,7 +131,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             return await method.run(method.decoded(payload), rpc)
         identity = self._authenticator.authenticate(arrival.headers)
         request = method.decoded(payload)
-        budget = _budget(rpc)
+        budget = _budget(method, rpc)
         call = context.CallContext(
             request_id=arrival.request_id,
             identity=identity,
@@ -172,9 +173,11 @@ async def _within(budget: Budget, work: Coroutine[Any, Any, bytes | None]) -> by
         raise
 
 
-def _budget(rpc: ServicerContext) -> Budget:
+def _budget(method: Method, rpc: ServicerContext) -> Budget:
+    """The caller's deadline within reason; a request stream lasts as long as its caller keeps sending."""
+    default_s, cap_s = (MAX_UPLOAD_S, MAX_UPLOAD_S) if method.takes_stream else (DEFAULT_BUDGET_S, MAX_BUDGET_S)
     named: float | None = rpc.time_remaining()
-    return Budget.of(min(DEFAULT_BUDGET_S if named is None else named, MAX_BUDGET_S))
+    return Budget.of(min(default_s if named is None else named, cap_s))
 
 
 def _headers(rpc: ServicerContext) -> dict[str, str]:

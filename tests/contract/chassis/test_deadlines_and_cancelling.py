@@ -119,6 +119,22 @@ async def test_a_deadline_far_away_is_capped(workshop):
     assert (await stub.Ask(pb.AskRequest(), timeout=100_000.0)).text == "600"
 
 
+@pytest.mark.parametrize("timeout", [None, 10_000.0])
+async def test_a_request_stream_may_last_for_hours(workshop, timeout):
+    left: list[float] = []
+
+    async def ingest(requests):
+        left.append(context.current().budget.remaining_s())
+        async for _ in requests:
+            yield None
+
+    channel = await workshop.plain_channel(await workshop.ingest_server(ingest))
+    call = channel.stream_stream("/rag.retriever.v1.DocumentService/IngestDocuments")(timeout=timeout)
+    await call.done_writing()
+    assert await call.code() is grpc.StatusCode.OK
+    assert left[0] > 3_600.0
+
+
 async def test_a_servicer_that_overstays_the_caller_s_deadline_is_stopped(workshop):
     switch = Switch()
     stub = await workshop.stub(await workshop.server(ask=switch.hang))

@@ -26,6 +26,7 @@ from tests.contract.chassis.conftest import ASK_SERVICE
 from tests.contract.chassis.test_deadlines_and_cancelling import Switch, within
 
 T = 5.0
+EMPTY_SETTINGS = "000000040000000000"  # an HTTP/2 server's hello
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -225,7 +226,7 @@ async def test_a_peer_that_hangs_is_noticed_by_its_missing_pong(tmp_path, monkey
             call = rpc.OrchestratorServiceStub(channel).Ask(pb.AskRequest(), timeout=T, wait_for_ready=True)
             peer, _ = await asyncio.get_running_loop().sock_accept(hung)
             with peer:
-                peer.send(bytes.fromhex("000000040000000000"))  # an empty SETTINGS frame
+                peer.send(bytes.fromhex(EMPTY_SETTINGS))
                 started = time.monotonic()
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call
@@ -245,6 +246,24 @@ async def test_a_channel_finds_its_server_again_soon_after_a_restart(workshop, t
     started = time.monotonic()
     await stub.Ask(pb.AskRequest(question="again"), timeout=T, wait_for_ready=True)
     assert time.monotonic() - started < 2.0  # 4 to 5 s with gRPC's defaults
+
+
+async def test_a_server_slow_to_say_hello_is_waited_for(tmp_path):
+    """A stall of a fifth of a second while connecting is a busy machine, not a dead one."""
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.bind(f"{tmp_path}/slow.sock")
+        slow.listen()
+        slow.setblocking(False)
+        async with open_channel(f"unix:{tmp_path}/slow.sock") as channel:
+            channel.get_state(try_to_connect=True)
+            peer, _ = await asyncio.get_running_loop().sock_accept(slow)
+            with peer:
+                await asyncio.sleep(0.2)
+                peer.send(bytes.fromhex(EMPTY_SETTINGS))
+                async with asyncio.timeout(T):
+                    await channel.channel_ready()
+                with pytest.raises(BlockingIOError):
+                    slow.accept()  # it was the first attempt that succeeded
 
 
 async def test_nobody_there_is_unavailable_at_once(tmp_path):
