@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,3 +168,13 @@ def test_a_line_that_repeats_the_title_answers_nothing(titles):
 )
 def test_what_is_said_has_every_word_and_no_markup(quoted, said):
     assert said_aloud(quoted) == said
+
+
+@pytest.mark.parametrize(
+    "text", ["-" * 590 + "x", "**" * 290 + "x", "| " * 290 + "x", "[" * 590 + "x", "`" * 590 + "x"]
+)
+def test_hostile_repetition_is_read_in_no_time(text):
+    started = time.process_time()
+    read("What is x?", [passage(1, f"Head\n{text}\n{text}")])
+    said_aloud(text)
+    assert time.process_time() - started < 1.0  # milliseconds in fact; minutes when a pattern backtracks
