@@ -9,7 +9,7 @@ Rule 4: memory is bounded: by bytes of documents worked on, and by one bulk embe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -23,12 +23,12 @@ from chassis.identity import Identity
 from embedding.ports import Embedder, FloatArray, TokenSpans
 from retriever import filters
 from retriever.ingest.chunking import CHUNKER_VERSION, chunk
-from retriever.ingest.commit import Committer, PreparedDocument, utc_now
+from retriever.ingest.commit import PreparedDocument, utc_now
 from retriever.ingest.gate import ByteGate
 from retriever.ingest.hashing import content_hash
 from retriever.ingest.parsing import PARSER_VERSION
 from retriever.ingest.uploads import Upload
-from retriever.ports import CollectionHeads, DocumentRecords
+from retriever.ports import CollectionHeads
 from retriever.types import (
     ChunkDraft,
     CollectionHead,
@@ -37,6 +37,7 @@ from retriever.types import (
     Outcome,
     ParsedDocument,
     PutResult,
+    Snapshot,
 )
 
 EMBED_BATCH: Final = 64  # about a second of work: after it another document, or a cancellation, gets its turn
@@ -51,14 +52,32 @@ class DocumentParser(Protocol):
         ...
 
 
+class Commits(Protocol):
+    """retriever.ingest.commit.Committer, as the writer sees it."""
+
+    async def put(self, tenant: str, collection: str, document: PreparedDocument, *, budget: Budget) -> PutResult: ...
+
+    async def delete(self, tenant: str, collection: str, document_id: str, *, budget: Budget) -> int: ...
+
+    async def drop_collection(self, tenant: str, collection: str, *, budget: Budget) -> None: ...
+
+
+class Catalogue(Protocol):
+    """retriever.ports.DocumentRecords, as the writer sees it."""
+
+    async def visible(
+        self, tenant: str, snapshot: Snapshot, document_ids: Sequence[str], *, budget: Budget
+    ) -> Mapping[str, DocumentRecord]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class WriterTools:
     """What the writer works with. No embedder: new collections are lexical only."""
 
     heads: CollectionHeads
-    records: DocumentRecords
+    records: Catalogue
     parser: DocumentParser
-    committer: Committer
+    committer: Commits
     embedder: Embedder | None = None
     tokens: TokenSpans | None = None
 
