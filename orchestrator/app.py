@@ -35,6 +35,7 @@ from orchestrator.cache.observed import ObservedCache
 from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.generation.gated import GatedGenerator
 from orchestrator.lookup import AnswerLookup, LookupLimits
+from orchestrator.metrics import HEDGED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline, Surroundings
 from orchestrator.ports import AnswerCache, Generator, Retriever, SnapshotSource, TokenCounter
@@ -118,7 +119,8 @@ async def build(
         snapshots = GuardedRetriever(GrpcRetriever(channel), breaker)
         hedge = GrpcRetriever(channel, is_hedge=True)
         endpoints = settings.retriever_endpoints
-        hedged = HedgedRetriever(snapshots, hedge, endpoints=endpoints, clock=time.monotonic)
+        on_hedge = telemetry.counter(HEDGED).inc
+        hedged = HedgedRetriever(snapshots, hedge, endpoints=endpoints, clock=time.monotonic, on_hedge=on_hedge)
         pipeline = _pipeline(
             settings,
             snapshots=snapshots,

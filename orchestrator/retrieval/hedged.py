@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chassis.budget import Budget, Clock
 from chassis.errors import BackendUnavailable, DeadlineExceeded
@@ -35,16 +35,25 @@ class HedgedRetriever:
         primary: Asked always.
         hedge: Asked when the primary is slow: the same service under the hedge header.
         endpoints: How many servers answer; 1 turns hedging off.
+        on_hedge: Told of every second call, for the metric.
     """
 
-    def __init__(self, primary: Retriever, hedge: Retriever, *, endpoints: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        primary: Retriever,
+        hedge: Retriever,
+        *,
+        endpoints: int,
+        clock: Clock,
+        on_hedge: Callable[[], None] = lambda: None,
+    ) -> None:
         self._primary = primary
         self._hedge = hedge
         self._endpoints = endpoints
         self._clock = clock
         self._samples: deque[float] = deque(maxlen=WINDOW)
         self._tokens = 0.0
-        self.hedged = 0  # calls made twice, for the metric
+        self._on_hedge = on_hedge
 
     async def retrieve(
         self, question: Question, vector: Sequence[float] | None, fingerprint: str, *, budget: Budget
@@ -57,7 +66,7 @@ class HedgedRetriever:
             await asyncio.wait(tries, timeout=self._delay_s())
             if not first.done() and self._tokens >= 1.0:
                 self._tokens -= 1.0
-                self.hedged += 1
+                self._on_hedge()
                 tries.append(asyncio.ensure_future(self._hedge.retrieve(question, vector, fingerprint, budget=budget)))
             return await _first_good(tries)
         finally:

@@ -260,6 +260,15 @@ async def test_a_hundred_identical_asks_over_the_wire_make_one_generation(tmp_pa
         assert sum(reply.completed.usage.completion_tokens > 0 for reply in replies) == 1
 
 
+async def test_the_wait_for_a_place_is_in_the_timings(tmp_path):
+    async with rig(tmp_path, generator=CountingGenerator(limit=20), max_concurrency=1) as served:
+        bypass = [request(f"Question {n}?", cache_policy=pb.CACHE_POLICY_BYPASS) for n in range(2)]
+        replies = await asyncio.gather(*(served.stub.Ask(one, timeout=10) for one in bypass))
+        first, second = sorted(replies, key=lambda reply: reply.completed.timings.queue_ms)
+        assert second.completed.timings.queue_ms > 0.5 * first.completed.timings.generate_ms
+        assert second.completed.timings.total_ms > second.completed.timings.queue_ms
+
+
 @pytest.mark.parametrize(
     ("raised", "seen"),
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +27,8 @@ from orchestrator.types import (
     Timings,
     Usage,
 )
+from tests.unit.orchestrator.virtual import virtual
+from tests.unit.orchestrator.world import World
 
 STARTED = AnswerStarted("a", "r", "t", "m", CacheResult(CacheStatus.MISS))
 PASSAGES = RetrievalCompleted((), (), 1.0, "u", 1)
@@ -49,7 +54,8 @@ def test_the_text_is_the_deltas_and_the_citations_keep_their_order(events):
 @given(said, st.lists(st.integers(1, 6), max_size=30))
 def test_however_the_events_are_batched_and_merged_the_answer_is_the_same(events, cuts):
     whole = [STARTED, PASSAGES, *events, COMPLETED]
-    merged, rest = [], whole
+    merged: list[Any] = []
+    rest = whole
     for size in [*cuts, len(whole)]:
         merged += _coalesced(rest[:size])
         rest = rest[size:]
@@ -64,6 +70,22 @@ def test_merging_never_puts_a_delta_before_a_citation_that_came_before_it(events
             text_before = sum(len(e.text) for e in events[:position] if isinstance(e, AnswerDelta))
             at = next(i for i, e in enumerate(merged) if e is event)
             assert sum(len(e.text) for e in merged[:at] if isinstance(e, AnswerDelta)) <= text_before
+
+
+@given(st.lists(st.sampled_from(["The lease ", "lasts 30 seconds", " [1]", "[", "1]", ". ", "[9]"]), min_size=1))
+def test_leader_follower_and_hit_give_one_answer_however_the_model_cuts_its_text(pieces):
+    @virtual
+    async def scenario():
+        world = World()
+        world.generator.pieces = ("Well: ", *pieces)
+        world.generator.gap = 0.01
+        leader, follower = await asyncio.gather(world.ask(), world.ask())
+        later = await world.ask()
+        told = {(answer.text, answer.citations, answer.completed.cited_markers) for answer in (leader, follower, later)}
+        assert len(told) == 1
+        assert world.generator.started == 1 or later.started.cache.status is CacheStatus.MISS
+
+    scenario()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class Scripted:
     error: Exception | None = None
     calls: int = 0
     cancelled: int = 0
-    delays: list = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
 
     async def retrieve(self, question, vector, fingerprint, *, budget):
         self.calls += 1
@@ -58,7 +58,7 @@ async def test_a_slow_call_is_made_twice_and_the_first_reply_wins():
     began = now()
     assert (await call(hedged)).milliseconds == 2.0
     assert now() - began == pytest.approx(0.02, abs=1e-6)
-    assert (first.cancelled, second.calls, hedged.hedged) == (1, 1, 1)
+    assert (first.cancelled, second.calls) == (1, 1)
 
 
 @virtual
