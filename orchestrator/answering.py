@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from chassis.budget import Budget, Clock
 from chassis.errors import BackendUnavailable, DeadlineExceeded, RetrieverUnavailable
 from orchestrator.grounding import assess
-from orchestrator.lookup import RETRY_AFTER_S, Lookup
+from orchestrator.lookup import Lookup
 from orchestrator.ports import Embedder, Retriever, TokenCounter
 from orchestrator.pricing import billed
 from orchestrator.prompt import PromptBuilder
 from orchestrator.speaking import AnswerFlight, PromptBuilt, Speaker, Speech
+from orchestrator.turns import RETRY_AFTER_S, Turns
 from orchestrator.types import (
     AnswerCompleted,
     Citation,
@@ -79,11 +79,11 @@ class AnswerMaker:
         self._counter = counter
         self._limits = limits
         self._clock = clock
-        self._gate = asyncio.Semaphore(limits.at_once)
+        self._turns = Turns(limits.at_once, limits.retrieve_s, clock)
 
     async def make(self, question: Question, found: Lookup, flight: AnswerFlight, store: Store) -> None:
         """Emit the whole answer. It is stored before its end is announced: whoever asks again then, finds it."""
-        async with self._gate:
+        async with self._turns.turn():
             retrieval = await self._retrieve(question, found, Budget(flight.deadline, self._clock))
         passages = _passages(retrieval)
         flight.emit(passages)

@@ -31,6 +31,7 @@ from chassis.errors import (
 from orchestrator.cache.key import PipelineFingerprint, cache_key, normalised
 from orchestrator.ledger import SnapshotLedger
 from orchestrator.ports import AnswerCache, Embedder, SnapshotSource
+from orchestrator.turns import RETRY_AFTER_S, Turns
 from orchestrator.types import (
     CachedAnswer,
     CacheKey,
@@ -44,7 +45,6 @@ from orchestrator.types import (
 )
 
 CANDIDATES = 16  # near questions looked at: some were made at older snapshots, some the guard refuses
-RETRY_AFTER_S = 1.0  # a restarted retriever is found again within .4 s (chassis.channel); a second is safe
 SameQuestion = Callable[[str, str], bool]
 
 
@@ -85,6 +85,11 @@ class Lookup:
     embed_ms: float = 0.0
     snapshot_ms: float = 0.0
 
+    @property
+    def is_unchecked(self) -> bool:
+        """Answered although the retriever did not answer."""
+        return any(lost.reason is DegradedReason.RETRIEVER_UNAVAILABLE for lost in self.degraded)
+
     def result(self, wall_s: float) -> CacheResult:
         """As the caller is told."""
         if self.hit is None:
@@ -122,7 +127,7 @@ class AnswerLookup:
         self._limits = limits
         self._clock = clock
         self._ledger = SnapshotLedger(clock)
-        self._gate = asyncio.Semaphore(limits.at_once)
+        self._turns = Turns(limits.at_once, limits.snapshot_s, clock)
 
     def key_at(self, question: Question, snapshot: Snapshot) -> CacheKey:
         return cache_key(question, snapshot, self._fingerprint)
@@ -136,9 +141,10 @@ class AnswerLookup:
         """
         reads = _reads(question) and self._cache is not None
         found = Lookup(CacheStatus.MISS if reads else CacheStatus.SKIPPED)
-        async with self._gate:
+        async with self._turns.turn() as turn:
             began = self._clock()
             await self._look(question, found, budget, reads=reads)
+            turn.got_through = not found.is_unchecked
             found.cache_ms = max(0.0, (self._clock() - began) * 1_000 - found.embed_ms)
         return found
 

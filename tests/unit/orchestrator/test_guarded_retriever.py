@@ -11,6 +11,7 @@ from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, RetrieverUnavailable
 from orchestrator.generation.gated import GatedGenerator
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
+from orchestrator.turns import Turns
 from orchestrator.types import Prompt, Sampling
 from tests.unit.orchestrator.virtual import now, virtual
 from tests.unit.orchestrator.world import FakeGenerator, FakeRetriever, question
@@ -85,3 +86,31 @@ async def test_a_gated_generator_says_one_answer_at_a_time_and_frees_its_place_w
     assert inner.started == 2
     assert len(events) == len(inner.pieces) + 1
     assert inner.stopped_early == 1
+
+
+@virtual
+@pytest.mark.parametrize("hangs", ["snapshot_delay", "retrieve_delay"])
+async def test_a_crowd_before_a_retriever_that_hangs_is_told_within_300_ms(world, hangs):
+    for number in range(50):  # it was well until now
+        await world.ask(question(f"Warm-up {number}?"))
+    setattr(world.retriever, hangs, 60.0)
+    began = now()
+    asks = [world.ask(question(f"Question number {n}?")) for n in range(64)]
+    results = await asyncio.gather(*asks, return_exceptions=True)
+    assert {type(result) for result in results} == {RetrieverUnavailable}
+    assert now() - began <= 0.300
+
+
+@virtual
+async def test_a_cancelled_wait_gives_its_place_back():
+    turns = Turns(1, 0.25, now)
+
+    async def hold(seconds):
+        async with turns.turn():
+            await asyncio.sleep(seconds)
+
+    first, second = asyncio.create_task(hold(0.1)), asyncio.create_task(hold(0.1))
+    await asyncio.sleep(0.05)
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    await asyncio.wait_for(hold(0.01), 0.05)

@@ -1,0 +1,70 @@
+"""Who may use a dependency now: a few at a time, and nobody waits for one that has stopped answering.
+
+Rule 1: a timebox begins when one's turn comes (docs/decisions/0032).
+Rule 2: waiting is worth it while others get through. When nobody has for `patience_s`, the dependency has stopped and
+        everybody who waits is told so: queueing behind calls that hang would turn 300 ms into one timebox per place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from chassis.budget import Clock
+from chassis.errors import BackendUnavailable, DeadlineExceeded, RetrieverUnavailable
+
+RETRY_AFTER_S = 1.0  # a restarted retriever is found again within .4 s (chassis.channel); a second is safe
+
+
+@dataclass(slots=True)
+class Turn:
+    """One's turn. `got_through` may be set to False by whoever got an answer in spite of a failure."""
+
+    got_through: bool = True
+
+
+class Turns:
+    """Turns at the retriever, first come first served.
+
+    Args:
+        at_once: How many at the same time.
+        patience_s: How long without anybody getting through before those who wait give up.
+    """
+
+    def __init__(self, at_once: int, patience_s: float, clock: Clock) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._patience_s = patience_s
+        self._clock = clock
+        self._last_through = clock() - patience_s
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Hold a place. Raises RetrieverUnavailable when it stopped answering while this one waited."""
+        await self._enter()
+        turn = Turn()
+        try:
+            yield turn
+        except (BackendUnavailable, DeadlineExceeded, asyncio.CancelledError):
+            turn.got_through = False
+            raise
+        finally:
+            if turn.got_through:
+                self._last_through = self._clock()
+            self._places.release()
+
+    async def _enter(self) -> None:
+        began = self._clock()
+        entering = asyncio.ensure_future(self._places.acquire())  # once: a place in the queue is kept
+        is_in = False
+        try:
+            while not entering.done():
+                left_s = max(began, self._last_through) + self._patience_s - self._clock()
+                if left_s <= 0:
+                    raise RetrieverUnavailable("the retriever does not answer: try again", retry_after_s=RETRY_AFTER_S)
+                await asyncio.wait([entering], timeout=left_s)
+            is_in = True
+        finally:
+            if not is_in and not entering.cancel() and not entering.cancelled():
+                self._places.release()  # it came too late to be used
