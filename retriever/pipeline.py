@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from chassis.budget import Budget
 from chassis.errors import (
-    BackendUnavailable,
     DeadlineExceeded,
     GenerationNotReached,
     InvalidRequest,
@@ -36,6 +34,7 @@ from retriever.ingest.chunking import CHUNKER_VERSION
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.ports import DenseLeg, LexicalLeg, Reranker
 from retriever.report import Report
+from retriever.run import LOST, Run, beside, leg
 from retriever.types import (
     CollectionHead,
     DegradedReason,
@@ -55,9 +54,6 @@ RETRY_AFTER_S: Final = 1.0  # both legs gone: a breaker probes again within that
 MIN_RERANK_S: Final = 0.020  # less than that and a cross-encoder would be cut off anyway
 RERANK_DEPTH: Final = 30  # 300 candidates took 30 s in the field (original.md section 2.14)
 UNIT_NORM_TOLERANCE: Final = 1e-2  # float32 and a round trip lose 1e-6; a vector that was never normalised is far off
-
-_LOST = (BackendUnavailable, DeadlineExceeded, TimeoutError)
-"""What a stage may fail with and be left out; anything else is a bug and surfaces as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +101,11 @@ class RetrievalPipeline:
             SearchUnavailable: no leg that was asked for answered.
             DeadlineExceeded: the caller's time ran out before one did.
         """
-        run = _Run(query, Report(budget.clock), budget.less().within(self._timebox_s))
+        run = Run(query, Report(budget.clock), budget.less().within(self._timebox_s))
         run.timebox.check("retrieve")
         own = self._own_vector(query)
         with run.report.timed("total"):
-            async with _beside(self._vector(run, own)) as vector:
+            async with beside(self._vector(run, own)) as vector:
                 head = await self._read(identity, run)
                 scope = _scope(identity, query, head)
                 dense, lexical = await self._search(run, scope, head.embedder_fingerprint, vector)
@@ -136,7 +132,7 @@ class RetrievalPipeline:
             return None
         return _usable(query.vector, embedder.dim)
 
-    async def _vector(self, run: _Run, own: FloatArray | None) -> FloatArray | None:
+    async def _vector(self, run: Run, own: FloatArray | None) -> FloatArray | None:
         """The query's vector, the caller's if there is one; None (reported) when there is none in time."""
         embedder = self._sources.embedder
         if own is not None or embedder is None or run.query.legs is Legs.LEXICAL:
@@ -145,13 +141,13 @@ class RetrievalPipeline:
             with run.report.timed("embed"):
                 async with asyncio.timeout(run.timebox.remaining_s()):
                     rows = await embedder.embed([run.query.text], budget=run.timebox)
-        except _LOST:
+        except LOST:
             run.report.drop("embed", DegradedReason.EMBEDDER_UNAVAILABLE)
             return None
         row: FloatArray = rows[0]
         return row
 
-    async def _read(self, identity: Identity, run: _Run) -> CollectionHead:
+    async def _read(self, identity: Identity, run: Run) -> CollectionHead:
         """The head every leg reads at; the last known one (reported) while the catalogue is down."""
         share = run.timebox.within(run.timebox.remaining_s() * CATALOGUE_SHARE)
         with run.report.timed("snapshot"):
@@ -167,7 +163,7 @@ class RetrievalPipeline:
         return reading.head
 
     async def _search(
-        self, run: _Run, scope: Scope, fingerprint: str, vector: asyncio.Task[FloatArray | None]
+        self, run: Run, scope: Scope, fingerprint: str, vector: asyncio.Task[FloatArray | None]
     ) -> tuple[list[Hit] | None, list[Hit] | None]:
         """Both legs at once; None for one that was not asked for, failed or was late."""
         async with asyncio.TaskGroup() as group:
@@ -176,7 +172,7 @@ class RetrievalPipeline:
         return dense.result(), lexical.result()
 
     async def _dense(
-        self, run: _Run, scope: Scope, fingerprint: str, vector: asyncio.Task[FloatArray | None]
+        self, run: Run, scope: Scope, fingerprint: str, vector: asyncio.Task[FloatArray | None]
     ) -> list[Hit] | None:
         if run.query.legs is Legs.LEXICAL:
             return None
@@ -188,15 +184,15 @@ class RetrievalPipeline:
         if row is None:
             return None
         search = self._sources.dense.search(row, scope, run.depth, budget=run.timebox)
-        return await _leg(run, "dense", DegradedReason.DENSE_UNAVAILABLE, search)
+        return await leg(run, "dense", DegradedReason.DENSE_UNAVAILABLE, search)
 
-    async def _lexical(self, run: _Run, scope: Scope) -> list[Hit] | None:
+    async def _lexical(self, run: Run, scope: Scope) -> list[Hit] | None:
         if run.query.legs is Legs.DENSE:
             return None
         search = self._sources.lexical.search(run.query.text, scope, run.depth, budget=run.timebox)
-        return await _leg(run, "lexical", DegradedReason.LEXICAL_UNAVAILABLE, search)
+        return await leg(run, "lexical", DegradedReason.LEXICAL_UNAVAILABLE, search)
 
-    async def _reranked(self, run: _Run, passages: list[Passage]) -> list[Passage]:
+    async def _reranked(self, run: Run, passages: list[Passage]) -> list[Passage]:
         """The passages in the reranker's order, if there is one and time is left for it."""
         reranker = self._sources.reranker
         if reranker is None or not passages:
@@ -207,47 +203,9 @@ class RetrievalPipeline:
                 run.timebox.less(MIN_RERANK_S).check("rerank")
                 async with asyncio.timeout(run.timebox.remaining_s()):
                     return [*await reranker.rerank(run.query.text, first, budget=run.timebox), *rest]
-        except _LOST:
+        except LOST:
             run.report.drop("rerank", DegradedReason.RERANK_SKIPPED)
             return passages
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What the stages of one retrieval share."""
-
-    query: RetrievalQuery
-    report: Report
-    timebox: Budget
-
-    @property
-    def depth(self) -> int:
-        """Hits to ask of each leg: what fusion needs, or all that is to be returned."""
-        return max(LEG_DEPTH, self.query.top_k)
-
-
-async def _leg(run: _Run, stage: str, lost: DegradedReason, search: Awaitable[list[Hit]]) -> list[Hit] | None:
-    """A leg's hits, or None (reported) when it fails or the timebox ends first; a late one is cancelled."""
-    try:
-        with run.report.timed(stage):
-            async with asyncio.timeout(run.timebox.remaining_s()):
-                return await search
-    except _LOST:
-        run.report.drop(stage, lost)
-        return None
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, FloatArray | None]) -> AsyncIterator[asyncio.Task[FloatArray | None]]:
-    """Runs `work` beside the block; it has ended when the block has, cancelled if nobody waits for it any more."""
-    task = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: the block failed first, or got it from the task already
 
 
 def _usable(vector: QueryVector, dim: int) -> FloatArray:
