@@ -35,7 +35,5 @@ class Identity:
         return tuple(sorted({*self.groups, EVERYBODY}))
 
 
-LOCAL: Final = Identity(
-    tenant="local", roles=frozenset({ROLE_ASK, ROLE_INGEST, ROLE_ADMIN}), subject="local"
-)
+LOCAL: Final = Identity(tenant="local", roles=frozenset({ROLE_ASK, ROLE_INGEST, ROLE_ADMIN}), subject="local")
 """The single caller of an embedded installation without credentials."""

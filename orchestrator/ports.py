@@ -74,9 +74,7 @@ class AnswerCache(Protocol):
         """The entry under exactly this key; its vector may be left out."""
         ...
 
-    async def similar(
-        self, key: CacheKey, vector: Sequence[float], limit: int, *, budget: Budget
-    ) -> list[Candidate]:
+    async def similar(self, key: CacheKey, vector: Sequence[float], limit: int, *, budget: Budget) -> list[Candidate]:
         """Entries of the same partition by cosine, best first."""
         ...
 

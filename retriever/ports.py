@@ -44,7 +44,7 @@ class DenseLeg(Protocol):
 
 class LexicalLeg(Protocol):
     async def search(self, text: str, scope: Scope, limit: int, *, budget: Budget) -> list[Hit]:
-        """The `limit` chunks in scope that match words of `text` best, by BM25, best first. `text` is never query syntax."""
+        """The `limit` chunks in scope that match words of `text` best, by BM25. `text` is never query syntax."""
         ...
 
 
@@ -60,11 +60,11 @@ class ChunkStore(Protocol):
         *,
         budget: Budget,
     ) -> None:
-        """Store the chunks of one transaction; `vectors` has one row per chunk in order (None: lexical-only collection)."""
+        """Store the chunks of one transaction; `vectors` has a row per chunk in order (None: lexical only)."""
         ...
 
     async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
-        """Make everything of transaction `number` searchable and durable; returns how many chunks the store holds of it."""
+        """Make all of transaction `number` searchable and durable; returns how many of its chunks there are."""
         ...
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
@@ -90,7 +90,7 @@ class CollectionHeads(Protocol):
         ...
 
     async def list(self, tenant: str, *, after: str, limit: int, budget: Budget) -> list[CollectionHead]:
-        """Heads by name, those greater than `after` only; without those of generation 0, which nothing was committed to."""
+        """Heads by name, only those greater than `after`, and none of generation 0: nothing was committed to it."""
         ...
 
     async def remove(self, head: CollectionHead, *, budget: Budget) -> None:

@@ -285,7 +285,7 @@ class Retrieval:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSource:
-    """A document as its owner sent it, validated; `data` is the file, `content_type` "" means: tell it from id and bytes."""
+    """A document as its owner sent it, validated; a `content_type` of "" means: tell it from id and bytes."""
 
     document_id: str
     data: bytes

@@ -30,12 +30,14 @@ def rest_first_token(client: httpx.AsyncClient, questions: Sequence[str]) -> Cal
     return ask
 
 
-def rest_ask(client: httpx.AsyncClient, question: str) -> Callable[[int], Awaitable[None]]:
-    """One and the same unary ask: an exact hit after the first."""
+def rest_hit(client: httpx.AsyncClient, question: str) -> Callable[[int], Awaitable[None]]:
+    """One and the same unary ask over REST; it must be an exact hit once it is warm."""
 
-    async def ask(_: int) -> None:
+    async def ask(index: int) -> None:
         reply = await client.post(f"/v1/collections/{COLLECTION}:ask", json={"question": question})
         reply.raise_for_status()
+        status = reply.json()["started"]["cache"]["status"]
+        assert index < 0 or status == "CACHE_STATUS_HIT_EXACT", f"measured {status} instead of a hit"
 
     return ask
 
@@ -43,10 +45,19 @@ def rest_ask(client: httpx.AsyncClient, question: str) -> Callable[[int], Awaita
 def grpc_hit(client: AsyncClient, question: str) -> Callable[[int], Awaitable[None]]:
     """The same over gRPC."""
 
-    async def ask(_: int) -> None:
-        await client.ask(question, collection=COLLECTION)
+    async def ask(index: int) -> None:
+        answer = await client.ask(question, collection=COLLECTION)
+        assert index < 0 or answer.started.cache == "HIT_EXACT", f"measured {answer.started.cache} instead of a hit"
 
     return ask
+
+
+async def answered(client: AsyncClient, questions: Sequence[str]) -> str:
+    """The first question that gets an answer: only answers are cached, so a hit cannot be measured on a refusal."""
+    for question in questions:
+        if (await client.ask(question, collection=COLLECTION)).grounding != "NOT_FOUND":
+            return question
+    raise AssertionError("the corpus answers none of the questions")
 
 
 def grpc_first_token(client: AsyncClient, questions: Sequence[str]) -> Callable[[int], Awaitable[float]]:

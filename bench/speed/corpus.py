@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import os
 import random
 import re
@@ -40,20 +40,16 @@ def documents() -> Iterator[DocumentFile]:
 
 
 def questions(count: int) -> list[str]:
-    """Distinct questions: XQuAD's where the data is there, else made of the corpus's own sentences."""
-    file = _data() / "xquad.en.json"
+    """Distinct questions the corpus answers: the evaluation data's where it is there, else made of the sentences."""
+    file = _data() / "chunking_evaluation" / "questions_df.csv"
     if file.exists():
-        articles = json.loads(file.read_text(encoding="utf-8"))["data"]
-        found = [
-            str(item["question"])
-            for article in articles
-            for paragraph in article["paragraphs"]
-            for item in paragraph["qas"]
-        ]
-        return [*dict.fromkeys(found)][:count]
-    words = (sentence.split() for sentence in sentences())
-    made = (f"What is said about {' '.join(part[2:8]).strip('.,;')}?" for part in words if len(part) > 8)
-    return [*dict.fromkeys(made)][:count]
+        with file.open(newline="", encoding="utf-8") as rows:
+            found = [row["question"] for row in csv.DictReader(rows)]
+    else:
+        words = (sentence.split() for sentence in sentences())
+        found = [f"What is said about {' '.join(part[2:8]).strip('.,;')}?" for part in words if len(part) > 8]
+    distinct = [*dict.fromkeys(found)]
+    return [distinct[index % len(distinct)] for index in range(count)]
 
 
 def _data() -> Path:
