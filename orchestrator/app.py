@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import grpc
 import httpx
 
 from chassis import logs
@@ -23,39 +22,30 @@ from chassis.errors import CacheUnavailable, EmbedderUnavailable, RetrieverUnava
 from chassis.lifecycle import run
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
-from chassis.telemetry import Telemetry, build_telemetry, current_trace_id
+from chassis.telemetry import Telemetry, build_telemetry
 from embedding.models import ensure_model
 from embedding.ports import Embedder
-from orchestrator.answering import AnswerMaker, RetrievalLimits
-from orchestrator.cache.guard import GUARD_VERSION, is_same_question
+from orchestrator.assembly import Leaves, assemble, processors
 from orchestrator.cache.guarded import GuardedCache
-from orchestrator.cache.key import PipelineFingerprint
 from orchestrator.cache.memory import MemoryAnswerCache
 from orchestrator.cache.observed import ObservedCache
 from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.generation.gated import GatedGenerator
-from orchestrator.lookup import AnswerLookup, LookupLimits
 from orchestrator.metrics import HEDGED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
-from orchestrator.pipeline import AskPipeline, Surroundings
+from orchestrator.pipeline import AskPipeline
 from orchestrator.ports import AnswerCache, Generator, Retriever, SnapshotSource, TokenCounter
-from orchestrator.prompt import GEMMA_STOP, PROMPT_FINGERPRINT, PromptBuilder
-from orchestrator.redaction import REDACTION_VERSION
-from orchestrator.replay import TRIM_S
+from orchestrator.prompt import GEMMA_STOP
 from orchestrator.retrieval.grpc import GrpcRetriever
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
 from orchestrator.retrieval.hedged import HedgedRetriever
 from orchestrator.retrieval.observed import ObservedRetriever
 from orchestrator.service import OrchestratorServicer, binding
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.speaking import Speaker
 from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
 from orchestrator.types import ModelInfo, Sampling
 
 SERVICE_NAME = "askmesh-orchestrator"
-SNAPSHOT_SHARE = 0.8  # of the timebox: 200 of 250 ms, for one read of the catalogue
-SNAPSHOT_S = 0.035  # with a retrieval's timebox of 250 ms, 15 of the 300 ms are left for the reply
-EXTRACT_S = 0.250  # an extractive answer takes 10-40 ms; kept free before the trim for it
 
 _log = logging.getLogger(__name__)
 
@@ -109,27 +99,13 @@ async def build(
         channel = open_channel(settings.retriever_address, telemetry=telemetry)
         stack.push_async_callback(channel.close)
         channel.get_state(try_to_connect=True)  # the first ask should not pay for connecting out of its timebox
-        extractive = GatedGenerator(ExtractiveGenerator(embedder), _processors())
+        extractive = GatedGenerator(ExtractiveGenerator(embedder), processors())
         fallback = MeteredGenerator(extractive, counter, telemetry)
         chosen = generator or await _open_generator(settings, stack)
         model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
-        cache = _cache(settings, telemetry)
-        thresholds = Thresholds(min_calls=MIN_CALLS)
-        breaker = Breaker("retriever", error=RetrieverUnavailable, thresholds=thresholds, telemetry=telemetry)
-        snapshots = GuardedRetriever(GrpcRetriever(channel), breaker)
-        hedge = GrpcRetriever(channel, is_hedge=True)
-        endpoints = settings.retriever_endpoints
-        on_hedge = telemetry.counter(HEDGED).inc
-        hedged = HedgedRetriever(snapshots, hedge, endpoints=endpoints, clock=time.monotonic, on_hedge=on_hedge)
-        pipeline = _pipeline(
-            settings,
-            snapshots=snapshots,
-            retriever=ObservedRetriever(hedged, telemetry),
-            embedder=embedder,
-            generators=(model, fallback),
-            cache=cache,
-            counter=counter,
-        )
+        snapshots, retriever = _retriever(settings, channel, telemetry)
+        leaves = Leaves(snapshots, retriever, embedder, model, fallback, _cache(settings, telemetry), counter)
+        pipeline = assemble(settings, leaves)
         stack.push_async_callback(pipeline.closed)
         defaults = Sampling(settings.default_max_tokens, settings.default_temperature)
         bindings = (binding(OrchestratorServicer(ObservedAsks(pipeline, telemetry), defaults)),)
@@ -149,59 +125,21 @@ async def build(
         yield RunningOrchestrator(server.address, bindings, authenticator, admission, server, pipeline)
 
 
-def _pipeline(
-    settings: OrchestratorSettings,
-    *,
-    snapshots: SnapshotSource,
-    retriever: Retriever,
-    embedder: Embedder | None,
-    generators: tuple[Generator, Generator],
-    cache: AnswerCache | None,
-    counter: TokenCounter,
-) -> AskPipeline:
-    clock = time.monotonic
-    model, fallback = generators
-    context_tokens = settings.context_tokens
-    timebox_s = settings.retrieve_timeout_ms / 1_000
-    at_once = settings.max_retrievals or max(2, _processors())
-    fingerprint = PipelineFingerprint(
-        generator=f"{model.model.fingerprint}|{context_tokens}",
-        prompt=PROMPT_FINGERPRINT,
-        embedder=embedder.fingerprint if embedder is not None else "",
-        guard=GUARD_VERSION,
-        redaction=REDACTION_VERSION,
+def _retriever(
+    settings: OrchestratorSettings, channel: grpc.aio.Channel, telemetry: Telemetry
+) -> tuple[SnapshotSource, Retriever]:
+    """The retriever behind its breaker, for snapshots; and hedged and traced, for passages."""
+    thresholds = Thresholds(min_calls=MIN_CALLS)
+    breaker = Breaker("retriever", error=RetrieverUnavailable, thresholds=thresholds, telemetry=telemetry)
+    guarded = GuardedRetriever(GrpcRetriever(channel), breaker)
+    hedged = HedgedRetriever(
+        guarded,
+        GrpcRetriever(channel, is_hedge=True),
+        endpoints=settings.retriever_endpoints,
+        clock=time.monotonic,
+        on_hedge=telemetry.counter(HEDGED).inc,
     )
-    lookup = AnswerLookup(
-        snapshots=snapshots,
-        cache=cache,
-        embedder=embedder,
-        is_same_question=is_same_question,
-        fingerprint=fingerprint,
-        limits=LookupLimits(
-            snapshot_s=SNAPSHOT_SHARE * timebox_s, similarity=settings.cache_similarity, at_once=2 * at_once
-        ),
-        clock=clock,
-    )
-    speaker = Speaker(
-        model,
-        fallback,
-        longest_s=settings.generation_timeout_ms / 1_000,
-        first_word_s=TRIM_S + EXTRACT_S,
-        clock=clock,
-    )
-    maker = AnswerMaker(
-        retriever=retriever,
-        embedder=embedder,
-        speaker=speaker,
-        prompts=PromptBuilder(counter, context_tokens),
-        counter=counter,
-        limits=RetrievalLimits(timebox_s, timebox_s + SNAPSHOT_S, at_once),
-        clock=clock,
-    )
-    around = Surroundings(clock=clock, wall=time.time, new_id=lambda: secrets.token_hex(12), trace_id=current_trace_id)
-    return AskPipeline(
-        lookup=lookup, maker=maker, cache=cache, counter=counter, model=model.model.name, surroundings=around
-    )
+    return guarded, ObservedRetriever(hedged, telemetry)
 
 
 async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) -> Embedder | None:
@@ -219,10 +157,6 @@ async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) 
             except EmbedderUnavailable as error:
                 _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
                 return None
-
-
-def _processors() -> int:
-    return os.cpu_count() or 1
 
 
 def _counter(settings: OrchestratorSettings) -> TokenCounter:

@@ -373,6 +373,19 @@ def _value(served, name, **labels):
     return served.telemetry.registry.get_sample_value(name, labels) or 0
 
 
+async def test_a_model_server_that_is_not_there_degrades_the_answer(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASKMESH_ORCHESTRATOR_GENERATOR", "openai")
+    monkeypatch.setenv("LLM_URL", "http://127.0.0.1:1/v1")  # nothing listens on port 1
+    async with rig(tmp_path) as served:
+        reply = await served.stub.Ask(request(), timeout=5)
+        assert reply.started.model == "gemma-2-2b-it"
+        assert [lost.reason for lost in reply.completed.degraded] == [pb.DEGRADED_REASON_MODEL_UNAVAILABLE]
+        assert "30 seconds" in reply.text
+        assert _value(served, "rag_generator_fallback_total", reason="MODEL_UNAVAILABLE") == 1
+        again = await served.stub.Ask(request(), timeout=5)
+        assert again.started.cache.status == pb.CACHE_STATUS_MISS
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
