@@ -8,8 +8,8 @@ other row is a check on text they have not seen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -150,17 +150,30 @@ def _hits(passages: Iterable[Passage], leg: str) -> list[Hit]:
 def weights_table(asked: Sequence[Asked]) -> str:
     """The choice of weights, as it was made: nDCG@10 on XQuAD's even articles; beside it what was not looked at."""
     even = [one for one in asked if one.corpus == "xquad" and one.half == "even"]
-    lines = [f"{'dense':>6}{'spread_at':>11}{'depth':>7}{'even':>9}{'odd':>9}{'worst margin':>14}{'mean margin':>13}"]
-    default = FusionWeights()
-    grid = [replace(default, dense=dense) for dense in (0.40, 0.44, 0.48, 0.52, 0.56, 0.60)]
-    grid += [replace(default, spread_at=place) for place in (5, 8, 12, 15, 20)] + [replace(default, depth=30)]
-    for weights in grid:
+    lines = [f"{'changed':26}{'even':>9}{'odd':>9}{'worst margin':>14}{'mean margin':>13}"]
+    for name, weights in _grid():
         best = mean_of(one.ranking("hybrid") for one in refused(even, weights))
         values = figures(refused(asked, weights))
         margins = [value for name, value in values.items() if name.endswith(".whole.margin")]
-        share, depth, spread_at, _ = astuple(weights)
         lines.append(
-            f"{share:6.2f}{spread_at:11}{depth:7}{best.ndcg10:9.4f}{values['xquad.odd.hybrid.ndcg10']:9.4f}"
+            f"{name:26}{best.ndcg10:9.4f}{values['xquad.odd.hybrid.ndcg10']:9.4f}"
             f"{min(margins):14.4f}{fmean(margins):13.4f}"
         )
     return "\n".join(lines)
+
+
+def _grid() -> Iterator[tuple[str, FusionWeights]]:
+    """The default weights, then each number changed alone."""
+    default = FusionWeights()
+    yield "nothing", default
+    changes: dict[str, tuple[float, ...]] = {
+        "dense": (0.4, 0.48, 0.5, 0.58, 0.64),
+        "dense_spread_at": (5, 20),
+        "lexical_spread_at": (10, 20, 40),
+        "dense_caution": (1.0, 2.0),
+        "contrast": (1.0, 3.0),
+        "depth": (30,),
+    }
+    for name, values in changes.items():
+        for value in values:
+            yield f"{name} {value:g}", FusionWeights(**{**asdict(default), name: value})

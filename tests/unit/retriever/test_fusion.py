@@ -123,7 +123,15 @@ def test_nothing_found_is_nothing_returned():
 
 @pytest.mark.parametrize(
     "change",
-    [{"dense": 0.5}, {"depth": 60}, {"spread_at": 11}, {"weak_bm25": 0.2}],
+    [
+        {"dense": 0.5},
+        {"depth": 60},
+        {"dense_spread_at": 11},
+        {"lexical_spread_at": 11},
+        {"dense_caution": 2.0},
+        {"contrast": 1.0},
+        {"weak_bm25": 0.2},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_every_number_changes_the_fingerprint(change):
