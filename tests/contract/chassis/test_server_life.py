@@ -216,14 +216,14 @@ async def test_pings_of_our_channels_are_no_reason_for_a_goaway(workshop, monkey
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_a_peer_that_hangs_is_noticed_by_its_missing_pong(tmp_path, monkeypatch):
+async def test_a_peer_that_hangs_is_noticed_by_its_missing_pong(monkeypatch):
     monkeypatch.setattr(channel_module, "KEEPALIVE_MS", 200)
-    with socket.socket(socket.AF_UNIX) as hung:  # accepts through its backlog, says hello once, then nothing
-        hung.bind(f"{tmp_path}/hung.sock")
+    with socket.socket() as hung:  # accepts through its backlog, says hello once, then nothing
+        hung.bind(("127.0.0.1", 0))
         hung.listen()
         hung.setblocking(False)
-        async with open_channel(f"unix:{tmp_path}/hung.sock") as channel:
-            call = rpc.OrchestratorServiceStub(channel).Ask(pb.AskRequest(), timeout=T, wait_for_ready=True)
+        async with open_channel(f"127.0.0.1:{hung.getsockname()[1]}") as channel:
+            call = rpc.OrchestratorServiceStub(channel).Ask(pb.AskRequest(), timeout=30, wait_for_ready=True)
             peer, _ = await asyncio.get_running_loop().sock_accept(hung)
             with peer:
                 peer.send(bytes.fromhex(EMPTY_SETTINGS))
@@ -231,7 +231,7 @@ async def test_a_peer_that_hangs_is_noticed_by_its_missing_pong(tmp_path, monkey
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await call
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert time.monotonic() - started < 3.0  # 60 s with gRPC's ping timeout
+    assert time.monotonic() - started < 10.0  # 60 s with gRPC's ping timeout
 
 
 async def test_a_channel_finds_its_server_again_soon_after_a_restart(workshop, tmp_path):

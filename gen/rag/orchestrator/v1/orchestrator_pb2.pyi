@@ -309,7 +309,9 @@ class AskResponse(google.protobuf.message.Message):
 
     @property
     def citations(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___Citation]:
-        """In the order their markers first appear."""
+        """In the order their markers appear. A marker that is used again with other words behind it has a citation for each
+        quote: (marker, start_char) is unique.
+        """
 
     @property
     def completed(self) -> Global___AnswerCompleted:
@@ -355,7 +357,7 @@ class StreamAskResponse(google.protobuf.message.Message):
 
     @property
     def citation_added(self) -> Global___CitationAdded:
-        """Before the delta that holds its marker for the first time."""
+        """Before the delta that holds its marker: for the first time, and again when other words of the source support it."""
 
     @property
     def answer_delta(self) -> Global___AnswerDelta:
