@@ -7,6 +7,7 @@ Rule 2: tokens and cost are counted where they are made, at the generator: a can
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
@@ -36,6 +37,8 @@ from orchestrator.types import (
     TextPiece,
     Usage,
 )
+
+_log = logging.getLogger(__name__)
 
 _TIERS = {CacheStatus.HIT_EXACT: "exact", CacheStatus.HIT_SEMANTIC: "semantic"}
 _FALLBACK_REASONS = {
@@ -94,6 +97,11 @@ class ObservedAsks:
     async def evict(self, tenant: str, collection: str, answer_id: str, *, budget: Budget) -> None:
         await self._inner.evict(tenant, collection, answer_id, budget=budget)
 
+    def _log_degraded(self, end: AnswerCompleted) -> None:
+        """Once per answer, by reason: never a word of it."""
+        reasons = ", ".join(sorted({lost.reason.value for lost in end.degraded}))
+        _log.warning("an answer was degraded", extra={"reasons": reasons, "is_partial": end.is_partial})
+
     def _see(self, event: AnswerEvent, span: Span) -> None:
         match event:
             case AnswerStarted(model=model, cache=cache):
@@ -139,6 +147,8 @@ class ObservedAsks:
             if lost.reason in _FALLBACK_REASONS and not end.is_partial:
                 telemetry.counter(metrics.FALLBACKS).labels(lost.reason.value).inc()
                 span.set_attribute(metrics.FALLBACK_REASON, lost.reason.value)
+        if end.degraded:
+            self._log_degraded(end)
         span.set_attributes(
             {
                 metrics.TTFT_MS: timings.first_token_ms,

@@ -297,13 +297,15 @@ async def test_a_slow_retriever_fails_within_300_ms_and_a_reserve(tmp_path):
         assert loop.time() - began < 0.4  # 300 ms, and what a busy machine adds
 
 
-async def test_the_retrievers_degradation_is_passed_on(tmp_path):
+async def test_the_retrievers_degradation_is_passed_on_and_logged_once(tmp_path, caplog):
     async with rig(tmp_path) as served:
         served.retriever.degraded = [
             rpb.Degradation(stage="dense", reason=rpb.DEGRADED_REASON_DENSE_UNAVAILABLE, effect="Words only.")
         ]
         reply = await served.stub.Ask(request(), timeout=5)
         assert [lost.reason for lost in reply.completed.degraded] == [pb.DEGRADED_REASON_DENSE_UNAVAILABLE]
+        [line] = [record for record in caplog.records if record.name == "orchestrator.observed"]
+        assert line.reasons == "DENSE_UNAVAILABLE"
         again = await served.stub.Ask(request(), timeout=5)
         assert again.started.cache.status == pb.CACHE_STATUS_MISS
 

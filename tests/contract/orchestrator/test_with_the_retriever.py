@@ -115,6 +115,21 @@ async def test_after_its_groups_change_no_ask_sees_the_document(tmp_path):
         assert "leases.md" not in {source.document_id for source in reply.retrieval.sources}
 
 
+async def test_a_paraphrase_hits_until_the_next_write_and_another_question_never_does(tmp_path):
+    async with chain(tmp_path) as made:
+        await made.put(30)
+        await made.ask()
+        paraphrase = "How long does a lease last?"
+        hit = await made.ask(paraphrase)
+        assert hit.started.cache.status == pb.CACHE_STATUS_HIT_SEMANTIC
+        assert hit.started.cache.similarity >= 0.9
+        assert (await made.ask("How long doesn't the lease last?")).started.cache.status == pb.CACHE_STATUS_MISS
+        await made.put(45)
+        fresh = await made.ask(paraphrase)
+        assert fresh.started.cache.status == pb.CACHE_STATUS_MISS
+        assert "45 seconds" in fresh.text
+
+
 async def failure(call):
     with pytest.raises(grpc.RpcError) as caught:
         await call
