@@ -13,8 +13,8 @@ from retriever.ports import CollectionHeads
 from retriever.types import CollectionHead
 
 MAX_STALE_S: Final = 300.0  # design.md section 2: the one stated exception to delete visibility
-# For a catalogue that hangs; callers in a hurry bring a smaller budget. A read takes 0.1 ms, but a machine that stalls for
-# a moment must not be taken for a dead catalogue: the stale answer might show what was deleted.
+# For a catalogue that hangs; callers in a hurry bring a smaller budget. A read takes 0.1 ms, but a machine that stalls
+# for a moment must not be taken for a dead catalogue: the stale answer might show what was deleted.
 TIMEBOX_S: Final = 1.0
 MAX_KNOWN: Final = 10_000  # heads kept for a bad day, some 500 bytes each
 

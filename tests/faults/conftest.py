@@ -42,7 +42,15 @@ class Nursery:
         lines = []
         while not (line := self.line()).startswith("exit"):
             lines.append(line)
+        self._pid = 0
         return lines
+
+    def close(self) -> None:
+        """End the child that a failed test left, and the nursery."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -56,7 +64,6 @@ def nursery() -> Iterator[Nursery]:
     command = [sys.executable, "-m", "tests.faults.ingesting"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
-        yield Nursery(process)
-        if process.stdin is not None:
-            process.stdin.close()
-        process.wait(timeout=10)
+        opened = Nursery(process)
+        yield opened
+        opened.close()
