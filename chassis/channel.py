@@ -25,9 +25,9 @@ from chassis.telemetry import Telemetry, trace_headers
 
 RECONNECT_MS: Final = 100  # first and shortest; gRPC's defaults take 4 to 5 s after a restart, these 0.2 to 0.4
 RECONNECT_MAX_MS: Final = 500
-CONNECT_MS: Final = 1_000  # of one attempt, by its odd name min_reconnect_backoff: a busy machine stalls for 100 ms
+CONNECT_MS: Final = 1_000  # of one attempt, by its odd name min_reconnect_backoff; busy machines stall for 100 ms
 KEEPALIVE_MS: Final = 10_000  # our servers allow 5 s
-# Without it a hung peer is noticed after 60 s, in spite of keepalive. 500 is enough in quiet: under a burst of 300 asks a
+# Without it a hung peer is noticed after 60 s, in spite of keepalive. 500 is enough in quiet: under 300 asks at once a
 # process on two cores stalls for longer, and every call of the connection died with it.
 PING_TIMEOUT_MS: Final = 2_000
 # The peer is on this machine: its socket closes when it dies, so that a late ping can only mean a stall.

@@ -1,9 +1,9 @@
 """How often the semantic cache would answer a question with the answer to another one, with the guard and without.
 
 Quora's question pairs (dev split): a hit on a pair that is no duplicate is a false hit. The labels are noisy in both
-directions ("How do I" and "How do you" are often labelled different), so precision has a ceiling below 1: most of the 45
-false hits that were read asked the same thing. The guard's word lists were made while reading some 90 pairs of this set;
-the rest it has not been fitted to.
+directions ("How do I" and "How do you" are often labelled different), so precision has a ceiling below 1: most of the
+45 false hits that were read asked the same thing. The guard's word lists were made while reading some 90 pairs of this
+set; the rest it has not been fitted to.
 
 `python -m bench.quality.cache` prints the table and exits with 1 when a threshold is missed.
 """

@@ -10,7 +10,7 @@ from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, EmbedderUnavailable
 from orchestrator.generation.extractive import MAX_SENTENCES, ExtractiveGenerator
 from orchestrator.grounding import NOT_FOUND_TEXT
-from orchestrator.types import FinishReason, Prompt, Sampling
+from orchestrator.types import FinishReason, Prompt, Sampling, TextPiece
 from tests.contract.generation.suite import WAIT_S, GeneratorRig, GeneratorSuite, collected, text_of
 from tests.unit.orchestrator.embedders import BrokenEmbedder, WordEmbedder
 from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
@@ -125,7 +125,9 @@ async def test_a_budget_that_ends_between_sentences_ends_the_answer_there():
     now = [0.0]
     prompt = ask("Where was Tesla moved?", [passage(1, "Tesla moved to Paris. Tesla moved to Prague.")])
     events = ExtractiveGenerator(None).generate(prompt, Sampling(), budget=Budget.of(1.0, clock=lambda: now[0]))
-    assert (await anext(events)).text == "Tesla moved to Paris. [1]"
+    first = await anext(events)
+    assert isinstance(first, TextPiece)
+    assert first.text == "Tesla moved to Paris. [1]"
     now[0] = 2.0
     with pytest.raises(DeadlineExceeded):
         await anext(events)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.citations import HELD_CHARS, CitationStream, find_markers
-from orchestrator.types import AnswerDelta, CitationAdded
+from orchestrator.types import AnswerDelta, Citation, CitationAdded
 from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
 
 SOURCES = (passage(1, TESLA, start_char=1_000), passage(2, AMAZON, start_char=7), passage(12, "Twelve is here."))
@@ -21,20 +21,20 @@ PIECES = st.sampled_from(
 ANSWERS = st.lists(PIECES, max_size=25).map("".join)
 
 
-def run(text: str, cuts: list[int] | None = None) -> tuple[list, CitationStream]:
+def run(text: str, cuts: list[int] | None = None) -> tuple[list[CitationAdded | AnswerDelta], CitationStream]:
     stream = CitationStream(SOURCES)
     edges = [0, *sorted(cuts or []), len(text)]
-    events = []
+    events: list[CitationAdded | AnswerDelta] = []
     for start, end in pairwise(edges):
         events += stream.push(text[start:end])
     return events + stream.finish(), stream
 
 
-def said(events: list) -> str:
+def said(events: list[CitationAdded | AnswerDelta]) -> str:
     return "".join(event.text for event in events if isinstance(event, AnswerDelta))
 
 
-def citations(events: list) -> list:
+def citations(events: list[CitationAdded | AnswerDelta]) -> list[Citation]:
     return [event.citation for event in events if isinstance(event, CitationAdded)]
 
 
