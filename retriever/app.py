@@ -36,11 +36,12 @@ from retriever.ingest_stream import StreamLimits
 from retriever.metrics import RETRIEVER_METRICS
 from retriever.observed import ObservedRetrieval, ObservedWriter
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
-from retriever.ports import DenseLeg, LexicalLeg
+from retriever.ports import DenseLeg, HeadSurvey, LexicalLeg
 from retriever.reading import CatalogueReader
 from retriever.search.observed import ObservedDenseLeg, ObservedLexicalLeg
 from retriever.service import CollectionService, DocumentService, RetrieverService
 from retriever.settings import RetrieverSettings
+from retriever.warmup import BUDGET_S, warm_up
 from retriever.wire.paging import PageTokens
 
 SERVICE_NAME: Final = "askmesh-retriever"
@@ -83,6 +84,7 @@ class _Leaves:
     stores: Stores
     dense: DenseLeg
     lexical: LexicalLeg
+    survey: HeadSurvey
 
 
 @asynccontextmanager
@@ -149,7 +151,7 @@ async def _open_leaves(stack: AsyncExitStack, settings: RetrieverSettings, owner
             janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=owner)
             await janitor.recover(budget=Budget.of(RECOVERY_BUDGET_S))  # the folder's lock says we are alone
             await stack.enter_async_context(janitor.running())
-            return _Leaves(stores, store.dense, store.lexical)
+            return _Leaves(stores, store.dense, store.lexical, store.heads)
         case "cluster":
             raise SettingsInvalid("ASKMESH_RETRIEVER_SEARCH: this version has no cluster stores; available: embedded")
 
@@ -171,6 +173,8 @@ async def _bindings(
     """The domain between the leaves and the wire."""
     stores = leaves.stores
     snapshots = SnapshotReader(stores.heads)
+    plain = RetrievalSources(snapshots, leaves.dense, leaves.lexical, shared.embedder)
+    await warm_up(plain, leaves.survey, Budget.of(BUDGET_S))
     parser = await stack.enter_async_context(Parser())
     committer = await stack.enter_async_context(Committer(stores, owner=shared.owner))
     tools = WriterTools(
