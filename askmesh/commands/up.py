@@ -21,7 +21,7 @@ from chassis import logs
 from chassis.lifecycle import stop_signals
 from chassis.settings import load
 
-FIRST_QUESTION = "Which services does askmesh consist of, and what does each of them do?"
+FIRST_QUESTION = "What happens when the retriever is down?"
 
 
 @click.command()
