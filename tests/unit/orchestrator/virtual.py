@@ -27,7 +27,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
-    def run_in_executor(self, executor, func, *args):
+    def run_in_executor(self, executor, func, *args):  # type: ignore[override]  # untyped, as tests are
         """At once: a thread would be overtaken by the jumping time."""
         future = self.create_future()
         try:

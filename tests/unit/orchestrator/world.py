@@ -25,6 +25,7 @@ from orchestrator.prompt import PromptBuilder
 from orchestrator.speaking import Speaker
 from orchestrator.tokens import EstimatedTokenCounter
 from orchestrator.types import (
+    Degradation,
     FinishReason,
     GenerationEnd,
     ModelInfo,
@@ -75,13 +76,13 @@ class FakeRetriever:
 
     snapshot_now: Snapshot = SNAPSHOT
     sources: tuple[Source, ...] = field(default_factory=lambda: (source(),))
-    degraded: tuple = ()
+    degraded: tuple[Degradation, ...] = ()
     snapshot_error: Exception | None = None
     retrieve_error: Exception | None = None
     snapshot_delay: float = 0.0
     retrieve_delay: float = 0.0
     snapshots: int = 0
-    retrievals: list = field(default_factory=list)
+    retrievals: list[tuple[object, str]] = field(default_factory=list)
 
     async def snapshot(self, question, *, budget):
         self.snapshots += 1
