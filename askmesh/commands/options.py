@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,6 +40,9 @@ def connection(command: F) -> F:
 
     @functools.wraps(command)
     def wrapped(*, target: str, collection: str, token: str, timeout_s: float, output: str, **rest: object) -> object:
+        # `askmesh ask ... | head -1` ends quietly, as other commands do. Not for servers: a closed connection must not
+        # end them.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         return command(connection=Connection(target, collection, token, timeout_s, output), **rest)
 
     made: Any = wrapped

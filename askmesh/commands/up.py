@@ -21,7 +21,7 @@ from chassis import logs
 from chassis.lifecycle import stop_signals
 from chassis.settings import load
 
-FIRST_QUESTION = "What happens when the retriever is down?"
+FIRST_QUESTION = "What is never cached?"
 
 
 @click.command()

@@ -25,9 +25,8 @@ def up_once(folder, *arguments):
 def test_up_once_prints_a_cited_answer_about_the_project_and_exits(tmp_path):
     ended = up_once(tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "exact cache hits are still answered" in ended.stdout
-    assert "[1]" in ended.stdout
-    assert "degradation.md" in ended.stdout
+    assert "cancelled answers are never cached. [1]" in ended.stdout
+    assert "caching.md" in ended.stdout
     assert "Degraded" not in ended.stdout
 
 
