@@ -21,7 +21,7 @@ _STRUCTURE = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s|\||>|```|~~
 _LINE_END = re.compile(r"\n[ \t]*(?=\n)|\n")
 # The stop, what closes with it, and the reference marks some texts put there (".[12]", ".:121,154").
 _STOP = re.compile(r"""[.!?…]+["'”’)\]»]*(?:\[\d{1,3}\]|:\d[\d,–-]*)*(?=\s)|[。！？]+["'”’」』）]*""")
-_OPENER = re.compile(r"""\s+["'“‘(\[«¿¡]*[^\W_a-z]""")  # upper case, digit, or a letter without case
+_OPENER = re.compile(r"""\s+["'“‘(\[«¿¡`]*[^\W_a-z]|\s+`""")  # upper case, digit, or a letter without case
 _ANY_OPENER = re.compile(r"""\s+["'“‘(\[«¿¡]*[^\W_]""")  # for texts that know no capitals
 _HEADING = re.compile(r"[ \t]*#{1,6}\s")
 _LEAD = re.compile(r"(?:\s|[-*+•>]\s|\d{1,3}[.)]\s)*")  # what a line of structure begins with and a sentence does not
@@ -33,6 +33,7 @@ figs eq eqs sec ch pp ed eds e.g i.e viz approx ca c v inc ltd co corp jan feb m
 dec u.s u.k u.n a.d b.c ph.d
 """
 _TITLES = frozenset(_ABBREVIATIONS.split())
+_UNITS = frozenset({"ms", "ft"})  # "250 ms. A leg ..." ends a sentence, "Ms. Lee" does not
 _ENDS_ANYWAY = frozenset({"inc", "ltd", "co", "corp", "u.s", "u.k", "u.n", "jr", "sr", "a.d", "b.c", "al", "ph.d"})
 _NEW_SENTENCE = re.compile(
     r"""\s+["'“‘(\[]*(?:The|A|An|In|It|He|She|They|We|This|That|These|Those|But|And|However|On|At|As|When|While|For|By"""
@@ -99,7 +100,7 @@ def _is_abbreviation(word: str, text: str, after: int, end: int) -> bool:
     lower = word.lower()
     is_initial = len(word) == 1 and word.isalpha() and word.isupper()
     is_dotted = re.fullmatch(r"(?:[^\W\d_]\.)+[^\W\d_]", word) is not None
-    if lower not in _TITLES and not is_initial and not is_dotted:
+    if word in _UNITS or (lower not in _TITLES and not is_initial and not is_dotted):
         return False
     may_end = lower in _ENDS_ANYWAY or is_dotted or is_initial
     return not (may_end and _NEW_SENTENCE.match(text, after, end))

@@ -72,3 +72,15 @@ def test_spans_are_ordered_disjoint_trimmed_and_bounded(text):
 def test_no_letter_lies_outside_every_sentence(text):
     inside = "".join(text[one.start : one.end] for one in sentences(text))
     assert [char for char in inside if char.isalpha()] == [char for char in text if char.isalpha()]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The timebox is 250 ms. A late leg is dropped.", ["The timebox is 250 ms.", "A late leg is dropped."]),
+        ("We met Ms. Lee there. She left.", ["We met Ms. Lee there.", "She left."]),
+        ("It asks a question. `make up` ends then.", ["It asks a question.", "`make up` ends then."]),
+    ],
+)
+def test_a_unit_ends_a_sentence_and_code_begins_one(text, said):
+    assert [text[found.start : found.end] for found in sentences(text)] == said
