@@ -43,11 +43,11 @@ class FusionWeights:
             or three chunks, every word is in half of them and BM25 is near 0.
     """
 
-    dense: float = 0.54
+    dense: float = 0.7
     depth: int = 50
     dense_spread_at: int = 10
     lexical_spread_at: int = 30
-    dense_caution: float = 1.5
+    dense_caution: float = 2.0
     contrast: float = 2.0
     weak_bm25: float = 0.1
 

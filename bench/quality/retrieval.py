@@ -167,10 +167,10 @@ def _grid() -> Iterator[tuple[str, FusionWeights]]:
     default = FusionWeights()
     yield "nothing", default
     changes: dict[str, tuple[float, ...]] = {
-        "dense": (0.4, 0.48, 0.5, 0.58, 0.64),
+        "dense": (0.5, 0.6, 0.65, 0.75, 0.8),
         "dense_spread_at": (5, 20),
         "lexical_spread_at": (10, 20, 40),
-        "dense_caution": (1.0, 2.0),
+        "dense_caution": (1.0, 1.5),
         "contrast": (1.0, 3.0),
         "depth": (30,),
     }

@@ -128,7 +128,7 @@ def test_nothing_found_is_nothing_returned():
         {"depth": 60},
         {"dense_spread_at": 11},
         {"lexical_spread_at": 11},
-        {"dense_caution": 2.0},
+        {"dense_caution": 1.0},
         {"contrast": 1.0},
         {"weak_bm25": 0.2},
     ],
