@@ -70,6 +70,7 @@ def _lookup(settings: OrchestratorSettings, leaves: Leaves, clock: Clock) -> Ans
         snapshot_s=SNAPSHOT_SHARE * _timebox_s(settings),
         similarity=settings.cache_similarity,
         at_once=2 * _at_once(settings),
+        patience_s=_timebox_s(settings),
     )
     return AnswerLookup(
         snapshots=leaves.snapshots,

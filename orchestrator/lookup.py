@@ -58,6 +58,7 @@ class LookupLimits:
     cache_s: float = 0.050
     similarity: float = 0.90  # the original's CACHE_SIM_THRESHOLD
     at_once: int = 16
+    patience_s: float = 0.250  # see Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class AnswerLookup:
         self._limits = limits
         self._clock = clock
         self._ledger = SnapshotLedger(clock)
-        self._turns = Turns(limits.at_once, limits.snapshot_s, clock)
+        self._turns = Turns(limits.at_once, limits.patience_s, clock)
 
     def key_at(self, question: Question, snapshot: Snapshot) -> CacheKey:
         return cache_key(question, snapshot, self._fingerprint)

@@ -3,6 +3,7 @@
 Rule 1: a timebox begins when one's turn comes (docs/decisions/0032).
 Rule 2: waiting is worth it while others get through. When nobody has for `patience_s`, the dependency has stopped and
         everybody who waits is told so: queueing behind calls that hang would turn 300 ms into one timebox per place.
+        So is whoever gets a place that a failure left, when nobody has got through since the waiting began.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from chassis.budget import Clock
 from chassis.errors import BackendUnavailable, DeadlineExceeded, RetrieverUnavailable
 
 RETRY_AFTER_S = 1.0  # a restarted retriever is found again within .4 s (chassis.channel); a second is safe
+HEARING_S = 0.025  # with a patience of 250 ms still inside the 300
 
 
 @dataclass(slots=True)
@@ -37,7 +40,7 @@ class Turns:
         self._places = asyncio.Semaphore(at_once)
         self._patience_s = patience_s
         self._clock = clock
-        self._last_through = clock() - patience_s
+        self._last_through = self._last_failed = clock() - patience_s
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
@@ -46,7 +49,11 @@ class Turns:
         turn = Turn()
         try:
             yield turn
-        except (BackendUnavailable, DeadlineExceeded, asyncio.CancelledError):
+        except (BackendUnavailable, DeadlineExceeded):
+            turn.got_through = False
+            self._last_failed = self._clock()
+            raise
+        except asyncio.CancelledError:
             turn.got_through = False
             raise
         finally:
@@ -60,11 +67,26 @@ class Turns:
         is_in = False
         try:
             while not entering.done():
-                left_s = max(began, self._last_through) + self._patience_s - self._clock()
-                if left_s <= 0:
-                    raise RetrieverUnavailable("the retriever does not answer: try again", retry_after_s=RETRY_AFTER_S)
-                await asyncio.wait([entering], timeout=left_s)
+                if await self._has_lost_patience(entering, began):
+                    raise _gone()
+            if self._last_through <= began < self._last_failed:
+                raise _gone()  # the place was left by a failure, and nobody has got through since
             is_in = True
         finally:
             if not is_in and not entering.cancel() and not entering.cancelled():
                 self._places.release()  # it came too late to be used
+
+    async def _has_lost_patience(self, entering: asyncio.Future[Literal[True]], began: float) -> bool:
+        await asyncio.wait([entering], timeout=max(0.0, self._left_s(began)))
+        if entering.done() or self._left_s(began) > 0:
+            return False
+        # A busy event loop fires its timers before it reads what has arrived: let it hear of those who got through.
+        await asyncio.wait([entering], timeout=HEARING_S)
+        return not entering.done() and self._left_s(began) <= 0
+
+    def _left_s(self, began: float) -> float:
+        return max(began, self._last_through) + self._patience_s - self._clock()
+
+
+def _gone() -> RetrieverUnavailable:
+    return RetrieverUnavailable("the retriever does not answer: try again", retry_after_s=RETRY_AFTER_S)
