@@ -1,6 +1,6 @@
 """Files to text with structure: `Parser.parse(source)` gives a ParsedDocument or the DocumentError that fits.
 
-Text formats (md, txt, html, csv, json) are parsed here, in a thread; pdf, docx, pptx and xlsx in a child process with
+Text formats (md, txt, csv, json) are parsed here, in a thread; html, pdf, docx, pptx and xlsx in a child process with
 limits. Each format is one small module; `formats` decides between them.
 """
 
@@ -12,9 +12,9 @@ from typing import Self
 
 from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, DocumentEmpty
-from retriever.ingest.parsing.formats import BINARY, decide
+from retriever.ingest.parsing.formats import ISOLATED, Decision, Format, decide
 from retriever.ingest.parsing.limits import DEFAULT_LIMITS, ParseLimits
-from retriever.ingest.parsing.texts import parse_text
+from retriever.ingest.parsing.texts import decoded_page, parse_text
 from retriever.ingest.parsing.worker import ParsingChild
 from retriever.types import DocumentSource, ParsedDocument
 
@@ -60,10 +60,16 @@ class Parser:
             raise DocumentEmpty("the document is empty: send its content")
         budget.check("parsing")
         decision = decide(source)
-        if decision.format in BINARY:
-            return await self.child.parse(decision.format, source.data, budget=budget)
         try:
             async with asyncio.timeout(budget.remaining_s()):
+                if decision.format in ISOLATED:
+                    data = await asyncio.to_thread(_for_the_child, source.data, decision)
+                    return await self.child.parse(decision.format, data, budget=budget)
                 return await asyncio.to_thread(parse_text, source.data, decision, self._limits)
         except TimeoutError as exc:
             raise DeadlineExceeded("parsing: the deadline passed: allow more time for a document this large") from exc
+
+
+def _for_the_child(data: bytes, decision: Decision) -> bytes:
+    """The file; a page's text in UTF-8, for only its declaration says how it is encoded."""
+    return decoded_page(data, decision).encode() if decision.format is Format.HTML else data

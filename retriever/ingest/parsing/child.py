@@ -1,4 +1,4 @@
-"""The process that opens pdf, docx, pptx and xlsx: `python -m retriever.ingest.parsing.child`, fed through a pipe.
+"""The process that opens html, pdf and office files: `python -m retriever.ingest.parsing.child`, fed through a pipe.
 
 Rule 1: it bounds itself before it reads a byte: address space, processor time per document, no files, no core.
 Rule 2: it has no environment, no network use and no secrets; what a hostile file can gain is this process.
@@ -69,6 +69,10 @@ def _parsed(format: Format, data: bytes, limits: ParseLimits) -> ParsedDocument:
         from retriever.ingest.parsing.pdf import parse_pdf  # noqa: PLC0415
 
         return parse_pdf(data, limits)
+    if format is Format.HTML:
+        from retriever.ingest.parsing.html import parse_html  # noqa: PLC0415
+
+        return parse_html(data.decode(), limits)
     check_container(data, limits)
     if format is Format.DOCX:
         from retriever.ingest.parsing.word import parse_docx  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from charset_normalizer import from_bytes
 
@@ -40,6 +41,9 @@ _CHARSETS = (
 SAMPLE_BYTES = 1 << 18  # what is judged; the whole is then decoded strictly
 # More NULs than this among the first bytes are no stray characters: it is UTF-16 without its mark, or no text at all.
 MAX_NUL_SHARE = 0.01
+
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_META_WITHIN = 1024  # HTML standard 13.2.3.2: the prescan looks at the first 1,024 bytes
 
 
 def decode(data: bytes, declared: str = "") -> str:
@@ -84,3 +88,9 @@ def _guessed(head: bytes) -> str:
     if best is None or best.percent_chaos > 100 * MAX_CHAOS or best.percent_coherence < 100 * MIN_COHERENCE:
         raise DocumentEncodingInvalid("the text is not UTF-8 and its encoding cannot be told: send it as UTF-8")
     return best.encoding
+
+
+def declared_charset(data: bytes) -> str:
+    """The charset the page names in its head (HTML); "" for none."""
+    found = _META_CHARSET.search(data[:_META_WITHIN])
+    return found[1].decode("ascii").lower() if found else ""

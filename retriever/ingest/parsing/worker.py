@@ -1,4 +1,4 @@
-"""The warm child that parses binary formats: one at a time, started on first use, replaced after a failure."""
+"""The warm child that parses binary formats and HTML: one at a time, started on first use, replaced after a failure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class ParsingChild:
         try:
             async with asyncio.timeout(budget.remaining_s()):
                 async with self._turn:
-                    return frames.read_reply(await self._exchange(frames.request(format, data)))
+                    body = await self._exchange(frames.request(format, data))
+                # In a thread: a book's reply is a million blocks, seconds of work.
+                return await asyncio.to_thread(frames.read_reply, body)
         except TimeoutError as exc:
             raise DeadlineExceeded("parsing: the deadline passed: allow more time for a document this large") from exc
 

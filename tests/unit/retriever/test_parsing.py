@@ -105,6 +105,34 @@ async def test_a_page_nested_beyond_reason_is_read(parser):
     assert document.text == "deep"
 
 
+async def test_a_list_within_a_list_within_a_quote_keeps_its_items(parser):
+    page = b"<ul><li>one<blockquote>said<ul><li>two</ul></blockquote>three</ul><p>four"
+    assert [(kind, text) for kind, _, _, text in shown(await parsed(parser, "a.html", page))] == [
+        ("list_item", "one"),
+        ("list_item", "said"),
+        ("list_item", "two"),
+        ("list_item", "three"),
+        ("paragraph", "four"),
+    ]
+
+
+async def test_a_table_within_a_table_ends_with_it(parser):
+    page = b"<h1>A</h1><table><tr><td><table><tr><td>in<td>ner</table></table><p>after"
+    assert [(kind, text) for kind, _, _, text in shown(await parsed(parser, "a.html", page))] == [
+        ("heading", "A"),
+        ("table_row", "in; ner"),
+        ("paragraph", "after"),
+    ]
+
+
+async def test_a_page_made_to_be_slow_fails_alone_and_leaves_no_thread_behind():
+    page = b"<div " + b" ".join(b"a%d" % number for number in range(400_000)) + b">x"  # minutes of comparing names
+    async with Parser(ParseLimits(wall_s=0.5)) as parser:
+        with pytest.raises(errors.DocumentUnreadable):
+            await parsed(parser, "a.html", page)
+        assert parser.child.pid is None
+
+
 async def test_markdown_is_kept_verbatim_with_its_structure(parser):
     text = "# One\n\nPara\nmore\n\nSet\n---\n- a\n- b\n\n```py\n# code\n```\n| x | y |\n"
     document = await parsed(parser, "a.md", text.encode())
