@@ -18,11 +18,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
-
 from askmesh.client import AsyncClient
 from bench.installation import Installation, start, stop
 from bench.speed import asks, corpus, floors
+from bench.speed.http import connected
 from bench.speed.sample import Sample, measure
 from chassis.errors import CollectionNotFound
 from embedding.manifest import Precision, fingerprint
@@ -77,10 +76,10 @@ async def _over_grpc(made: Installation, questions: list[str], count: int) -> li
 async def _over_rest(made: Installation, questions: list[str], count: int) -> list[Sample]:
     async with AsyncClient(made.grpc) as caller:
         hit = await asks.answered(caller, questions)
-    async with httpx.AsyncClient(base_url=made.url, timeout=30) as client:
+    async with connected(made.url) as http:
         return [
-            await measure("REST first token, uncached", asks.rest_first_token(client, questions), count=count),
-            await measure("REST exact hit", asks.rest_hit(client, hit), count=count * 2),
+            await measure("REST first token, uncached", asks.rest_first_token(http, questions), count=count),
+            await measure("REST exact hit", asks.rest_hit(http, hit), count=count * 2),
         ]
 
 

@@ -5,39 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-import httpx
-
 from askmesh.answers import Delta
 from askmesh.client import AsyncClient
+from bench.speed.http import Connection
 
 COLLECTION = "bench"
 
 
-def rest_first_token(client: httpx.AsyncClient, questions: Sequence[str]) -> Callable[[int], Awaitable[float]]:
+def rest_first_token(http: Connection, questions: Sequence[str]) -> Callable[[int], Awaitable[float]]:
     """Milliseconds until the first answer.delta of a streamed, uncached ask has arrived."""
 
     async def ask(index: int) -> float:
         body = {"question": questions[index], "cachePolicy": "CACHE_POLICY_BYPASS"}
         started = time.perf_counter()
         first = 0.0
-        async with client.stream("POST", f"/v1/collections/{COLLECTION}:streamAsk", json=body) as reply:
-            reply.raise_for_status()
-            async for line in reply.aiter_lines():
-                if not first and line == "event: answer.delta":
-                    first = (time.perf_counter() - started) * 1e3
+        async for chunk in http.stream(f"/v1/collections/{COLLECTION}:streamAsk", body):
+            if not first and b"event: answer.delta" in chunk:
+                first = (time.perf_counter() - started) * 1e3
         return first
 
     return ask
 
 
-def rest_hit(client: httpx.AsyncClient, question: str) -> Callable[[int], Awaitable[None]]:
+def rest_hit(http: Connection, question: str) -> Callable[[int], Awaitable[None]]:
     """One and the same unary ask over REST; it must be an exact hit once it is warm."""
 
     async def ask(index: int) -> None:
-        reply = await client.post(f"/v1/collections/{COLLECTION}:ask", json={"question": question})
-        reply.raise_for_status()
-        status = reply.json()["started"]["cache"]["status"]
-        assert index < 0 or status == "CACHE_STATUS_HIT_EXACT", f"measured {status} instead of a hit"
+        reply = await http.post(f"/v1/collections/{COLLECTION}:ask", {"question": question})
+        assert index < 0 or b"CACHE_STATUS_HIT_EXACT" in reply, "measured something else than a hit"
 
     return ask
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,18 +51,19 @@ schema = schemathesis.openapi.from_dict(document(load(GatewaySettings)))
 @pytest.fixture(scope="module")
 def url(request):
     """A gateway and its services in a thread: schemathesis calls from where a loop would block."""
-    conftest = request.config.pluginmanager
-    modules = [plugin for plugin in conftest.get_plugins() if getattr(plugin, "running", None)]
+    ours = str(Path(__file__).with_name("conftest.py"))
+    found_plugins = request.config.pluginmanager.get_plugins()
+    conftest = next(plugin for plugin in found_plugins if getattr(plugin, "__file__", None) == ours)
     started = threading.Event()
     found: dict[str, Any] = {}
 
     async def serve():
         stop = asyncio.Event()
-        services = modules[0].services
+        services = conftest.services
         seen = services.Seen()
         async with (
             services.running_services(seen, services.Documents(seen)) as server,
-            modules[0].running(server.address, Telemetry("gateway")) as (gateway, _),
+            conftest.running(server.address, Telemetry("gateway")) as (gateway, _),
         ):
             found.update(url=gateway.url, stop=stop.set, loop=asyncio.get_running_loop())
             started.set()
