@@ -68,11 +68,11 @@ async def test_a_deadline_passes_on_across_two_hops_less_a_reserve_each(workshop
         return await middle_stub.Ask(request, timeout=60.0)
 
     stub = await workshop.stub(await workshop.server(ask=first))
-    await stub.Ask(pb.AskRequest(), timeout=20.0)
-    assert left[0] <= 20.0 + ROUNDING_S
+    await stub.Ask(pb.AskRequest(), timeout=2.0)
+    assert left[0] <= 2.0
     assert left[1] <= left[0] - HOP_RESERVE_S + ROUNDING_S
     assert left[2] <= left[1] - HOP_RESERVE_S + ROUNDING_S
-    assert left[2] > 10.0
+    assert left[2] > 0.2  # room for a machine that stalls
 
 
 async def test_a_shorter_timeout_of_the_caller_s_own_is_kept(workshop):
