@@ -7,6 +7,7 @@ Rule 1: a token counts for at least one, and for one per CHARS_PER_TOKEN charact
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 
@@ -14,6 +15,8 @@ from embedding.ports import TokenSpans
 
 # English has 4 to 5 characters per token; 12 leaves long words of other languages alone.
 CHARS_PER_TOKEN = 12
+
+SLICE_CHARS = 1 << 16  # some 10 MiB of the tokenizer's memory at a time
 
 # A letter run in pieces of four, or one sign: some 10 % more than WordPiece finds in English, so chunks err small.
 _ESTIMATE = re.compile(r"\w{1,4}|[^\w\s]")
@@ -29,6 +32,19 @@ class EstimatedSpans:
         return sum(1 for _ in _ESTIMATE.finditer(text))
 
 
+def _slices(text: str) -> Iterator[tuple[int, int]]:
+    """The text in pieces that end after white space, where no token goes on: a tokenizer's own memory is 150 bytes a
+    character, which a text of 32 MiB must not be multiplied with."""
+    begin = 0
+    while begin < len(text):
+        end = min(len(text), begin + SLICE_CHARS)
+        if end < len(text):
+            border = max(text.rfind(" ", begin, end), text.rfind("\n", begin, end))
+            end = border + 1 if border > begin else end
+        yield begin, end
+        begin = end
+
+
 class Measure:
     """Sizes of parts of one text.
 
@@ -40,8 +56,9 @@ class Measure:
     def __init__(self, text: str, tokens: TokenSpans) -> None:
         self._text = text
         self._tokens = tokens
-        self._spans = [(start, end) for start, end in tokens.spans(text) if end > start]
-        self._starts = [start for start, _ in self._spans]
+        self._starts = array("q")
+        for begin, end in _slices(text):
+            self._starts.extend(begin + start for start, stop in tokens.spans(text[begin:end]) if stop > start)
 
     def count(self, start: int, end: int) -> int:
         """Tokens that begin in text[start:end], by rule 1; at least 1."""
