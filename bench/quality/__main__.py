@@ -1,7 +1,7 @@
 """`make eval`: quality of retrieval, chunks and answers against thresholds.toml; exits with 1 when one is missed.
 
-Parts: retrieval, chunking, answers (they need the evaluation data), golden (this project's own docs/), weights (prints
-how fusion's weights were chosen; not held to anything). None means all that can be measured here.
+Parts: retrieval, chunking, answers, cache (they need the evaluation data), golden (this project's own docs/), weights
+(prints how fusion's weights were chosen; not held to anything). None means all that can be measured here.
 The data is read from $ASKMESH_EVAL_DATA, or ../shared/data when that is there.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.quality import answers, chunks, golden, retrieval
+from bench.quality import answers, cache, chunks, golden, retrieval
 from bench.quality.data import DATA_VARIABLE, data_folder
 from bench.quality.thresholds import verdicts
 from bench.quality.vectors import CachedEmbedder
@@ -26,7 +26,7 @@ from embedding.models import ensure_model
 from embedding.onnx import OnnxEmbedder
 from embedding.ports import Embedder, TokenSpans
 
-DATA_PARTS = ("retrieval", "chunking", "answers")
+DATA_PARTS = ("retrieval", "chunking", "answers", "cache")
 PARTS = (*DATA_PARTS, "golden", "weights")
 OK, MISSED, UNUSABLE = 0, 1, 2
 
@@ -94,6 +94,9 @@ async def _measure(part: str, bench: _Bench) -> tuple[dict[str, float], str]:
         case "answers":
             values = await answers.evaluate(bench.data, bench.embedder, bench.tokens)
             return values, answers.table(values)
+        case "cache":
+            values = await cache.evaluate(bench.data, bench.embedder)
+            return values, cache.table(values)
         case "golden":
             values = await golden.evaluate(bench.embedder, bench.tokens)
             return values, golden.table(values)
