@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import askmesh
 from askmesh.answers import Completed, Delta, Started
 from askmesh.client import AsyncClient
 from askmesh.documents import DocumentFile
@@ -123,3 +124,11 @@ def test_no_server_is_unavailable_and_says_what_to_start():
     )
     assert ended.returncode in {6, 7}
     assert "Traceback" not in ended.stderr
+
+
+def test_what_a_user_imports_comes_from_the_package_itself():
+    assert askmesh.Client is Client
+    assert askmesh.AsyncClient is AsyncClient
+    assert askmesh.where is where
+    with pytest.raises(AttributeError):
+        _ = askmesh.nothing_of_that_name
