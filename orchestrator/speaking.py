@@ -5,6 +5,7 @@ Rule 1: a model that fails before its first word is replaced, and the answer say
 Rule 2: no passages, no model: the extractive generator says that nothing was found.
 Rule 3: the first word is due while an extractive answer still fits into the longest waiter's time. How long a text may
         go on is the waiters' business (orchestrator.replay).
+Rule 4: an engine that does not stop at max_tokens is stopped, and the answer is cut for its length.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from orchestrator.types import (
     CitationAdded,
     Degradation,
     DegradedReason,
+    FinishReason,
     GenerationEnd,
     ModelInfo,
     Prompt,
@@ -32,6 +34,10 @@ from orchestrator.types import (
     Sampling,
     TextPiece,
 )
+
+# The longest piece of a SentencePiece vocabulary (its max_sentencepiece_length); prose has 4 characters to a token.
+# More text than so much for every token means that the engine ignores max_tokens, and might never end.
+MAX_TOKEN_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,8 @@ class _Turn:
         self._prompt = prompt
         self._sampling = sampling
         self._flight = flight
+        self._room_chars = sampling.max_tokens * MAX_TOKEN_CHARS
+        self._has_begun = False
         self.speech = Speech(generator.model, CitationStream(prompt.sources))
 
     async def say(self, budget: Budget, on_first_word: Callable[[], None] = lambda: None) -> Speech:
@@ -138,11 +146,13 @@ class _Turn:
                 match event:
                     case TextPiece(text):
                         self._hear(text)
-                        if self.speech.text:
+                        if self._has_begun:
                             on_first_word()
+                        if self._room_chars < 0:
+                            self._end(GenerationEnd(FinishReason.LENGTH))
+                            break
                     case GenerationEnd():
-                        self.emit(self.speech.stream.finish())
-                        self.speech.end = event
+                        self._end(event)
         if not self.speech.text:
             raise ModelUnavailable("the model ended without a word")
         if self.speech.end is None:
@@ -157,8 +167,14 @@ class _Turn:
 
     def _hear(self, text: str) -> None:
         self.speech.raw.append(text)
+        self._room_chars -= len(text)
         # Models like to begin with a blank or a new line: not a word yet, and no part of an answer.
-        self.emit(self.speech.stream.push(text if self.speech.text else text.lstrip()))
+        self.emit(self.speech.stream.push(text if self._has_begun else text.lstrip()))
+        self._has_begun = self._has_begun or bool(self.speech.text)
+
+    def _end(self, end: GenerationEnd) -> None:
+        self.emit(self.speech.stream.finish())
+        self.speech.end = end
 
 
 def _lost(error: RagError | TimeoutError, milliseconds: float, *, has_begun: bool) -> Degradation:

@@ -17,7 +17,8 @@ from chassis.errors import (
     RetrieverUnavailable,
     SearchUnavailable,
 )
-from orchestrator.types import CacheStatus, Degradation, DegradedReason, FinishReason, Grounding
+from orchestrator.speaking import MAX_TOKEN_CHARS
+from orchestrator.types import CacheStatus, Degradation, DegradedReason, FinishReason, Grounding, Sampling
 from tests.unit.orchestrator.virtual import now, virtual
 from tests.unit.orchestrator.world import BrokenCache, World, question
 
@@ -34,6 +35,16 @@ async def test_a_healthy_ask_is_not_degraded(world):
     assert answer.completed.grounding is Grounding.SUPPORTED
     assert answer.completed.finish_reason is FinishReason.STOP
     assert not answer.completed.is_partial
+
+
+@virtual
+async def test_an_engine_that_ignores_max_tokens_is_stopped_and_the_answer_cut(world):
+    world.generator.pieces = ("word ",) * 100_000
+    answer = await world.ask(question(sampling=Sampling(max_tokens=10)))
+    assert answer.completed.finish_reason is FinishReason.LENGTH
+    assert len(answer.text) <= 10 * MAX_TOKEN_CHARS + len("word ")
+    assert world.generator.said < 100
+    assert world.generator.stopped_early == 1
 
 
 @virtual
