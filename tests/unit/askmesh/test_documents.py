@@ -1,0 +1,56 @@
+"""What the client sends for a document, whatever it is given as."""
+
+from __future__ import annotations
+
+from askmesh.documents import PART_BYTES, DocumentFile, files_below, ingest_messages
+
+
+async def sent(document):
+    return [message async for message in ingest_messages([document], "docs")]
+
+
+def content(messages):
+    first = messages[0].document
+    head = first.text.encode() if first.WhichOneof("content") == "text" else first.data
+    return head + b"".join(message.part.data for message in messages[1:])
+
+
+async def test_a_small_text_travels_whole():
+    messages = await sent(DocumentFile("a.md", "# Hello", metadata={"year": 2024}, groups=["staff"]))
+    assert len(messages) == 1
+    assert messages[0].document.text == "# Hello"
+    assert not messages[0].document.has_parts
+    assert messages[0].document.metadata["year"].number_value == 2024
+
+
+async def test_a_large_text_and_a_large_file_travel_in_parts_and_lose_nothing(tmp_path):
+    data = bytes(range(256)) * 8_192
+    (tmp_path / "large.bin").write_bytes(data)
+    for given, whole in (("é" * 1_000_000, "é".encode() * 1_000_000), (data, data), (tmp_path / "large.bin", data)):
+        messages = await sent(DocumentFile("large.md", given))
+        assert content(messages) == whole
+        assert messages[0].document.has_parts
+        assert [message.part.is_last for message in messages[1:]] == [False] * (len(messages) - 2) + [True]
+        assert max(len(message.part.data) for message in messages[1:]) <= PART_BYTES
+
+
+async def test_a_file_that_is_exactly_one_part_needs_no_second(tmp_path):
+    (tmp_path / "one.bin").write_bytes(b"x" * PART_BYTES)
+    messages = await sent(DocumentFile("one.bin", tmp_path / "one.bin"))
+    assert len(messages) == 1
+    assert not messages[0].document.has_parts
+
+
+async def test_an_empty_file_is_sent_so_that_the_server_can_say_so(tmp_path):
+    (tmp_path / "empty.md").touch()
+    messages = await sent(DocumentFile("empty.md", tmp_path / "empty.md"))
+    assert len(messages) == 1
+    assert messages[0].document.data == b""
+
+
+def test_a_folder_gives_its_documents_by_path_and_leaves_hidden_and_foreign_files(tmp_path):
+    for name in ("b.md", "sub/a.PDF", ".hidden/c.md", ".d.md", "picture.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [file.document_id for file in files_below(tmp_path)] == ["b.md", "sub/a.PDF"]
+    assert [file.document_id for file in files_below(tmp_path / "b.md")] == ["b.md"]
