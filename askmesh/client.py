@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-from chassis.channel import open_channel
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as ask_rpc
 from rag.retriever.v1 import collection_pb2, collection_pb2_grpc
@@ -22,10 +21,12 @@ from rag.retriever.v1 import retriever_pb2 as search_pb
 from rag.retriever.v1 import retriever_pb2_grpc as search_rpc
 
 from askmesh.answers import Answer, Event, answer_of, event_of
-from askmesh.documents import Collection, Document, DocumentFile, IngestResult, ingest_messages, result_of
+from askmesh.documents import Collection, Document, DocumentFile, IngestResult
 from askmesh.filters import Condition
+from askmesh.ingesting import Ingest
 from chassis import status
-from chassis.errors import BackendUnavailable
+from chassis.channel import open_channel
+from chassis.errors import BackendUnavailable, InvalidRequest
 
 DEFAULT_TARGET = "127.0.0.1:50051"  # where `askmesh up` serves gRPC
 DEFAULT_TIMEOUT_S = 30.0  # the server's own default for an ask
@@ -54,6 +55,8 @@ class AsyncClient:
         token: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
+        if not (token.isascii() and token.isprintable()):  # gRPC would never begin the call, nor end it
+            raise InvalidRequest.field("token", "an API key or a JWT is printable ASCII, without line ends")
         self._collection = collection
         self._timeout_s = timeout_s
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
@@ -156,14 +159,15 @@ class AsyncClient:
         timeout_s: float | None = None,
     ) -> search_pb.RetrieveResponse:
         """The passages for a query, best first, with what each leg said. `legs` is HYBRID, DENSE or LEXICAL."""
-        request = search_pb.RetrieveRequest(
-            collection=collection or self._collection,
-            query=query,
-            top_k=top_k,
-            filter=filter.for_retriever() if filter else None,
-            legs=search_pb.Legs.Value(f"LEGS_{legs.upper()}"),
-            min_generation=min_generation,
-        )
+        with _fitting_values():
+            request = search_pb.RetrieveRequest(
+                collection=collection or self._collection,
+                query=query,
+                top_k=top_k,
+                filter=filter.for_retriever() if filter else None,
+                legs=search_pb.Legs.Value(f"LEGS_{legs.upper()}"),
+                min_generation=min_generation,
+            )
         with _typed_errors():
             return await self._passages.Retrieve(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
 
@@ -175,12 +179,12 @@ class AsyncClient:
         timeout_s: float = INGEST_TIMEOUT_S,
     ) -> AsyncIterator[IngestResult]:
         """Store documents, of any number and size; one result each, in order. A bad document fails alone."""
-        messages = ingest_messages(documents, collection or self._collection)
-        call = self._documents.IngestDocuments(messages, timeout=timeout_s, metadata=self._metadata)
+        ingest = Ingest(documents, collection or self._collection)
+        call = self._documents.IngestDocuments(ingest.requests(), timeout=timeout_s, metadata=self._metadata)
         try:
             with _typed_errors():
-                async for message in call:
-                    yield result_of(message)
+                async for result in ingest.results(call):
+                    yield result
         finally:
             call.cancel()
 
@@ -188,11 +192,12 @@ class AsyncClient:
         self, *, collection: str = "", filter: Condition | None = None, page_size: int = 1_000
     ) -> AsyncIterator[Document]:
         """Every document the caller may read, by id; pages are fetched as needed."""
-        request = doc_pb.ListDocumentsRequest(
-            collection=collection or self._collection,
-            page_size=page_size,
-            filter=filter.for_retriever() if filter else None,
-        )
+        with _fitting_values():
+            request = doc_pb.ListDocumentsRequest(
+                collection=collection or self._collection,
+                page_size=page_size,
+                filter=filter.for_retriever() if filter else None,
+            )
         while True:
             with _typed_errors():
                 page = await self._documents.ListDocuments(request, timeout=self._timeout_s, metadata=self._metadata)
@@ -204,17 +209,19 @@ class AsyncClient:
 
     async def document(self, document_id: str, *, collection: str = "", with_text: bool = False) -> Document:
         """One document; with its extracted text when `with_text`."""
-        request = doc_pb.GetDocumentRequest(
-            collection=collection or self._collection,
-            document_id=document_id,
-            view=doc_pb.DOCUMENT_VIEW_FULL if with_text else doc_pb.DOCUMENT_VIEW_BASIC,
-        )
+        with _fitting_values():
+            request = doc_pb.GetDocumentRequest(
+                collection=collection or self._collection,
+                document_id=document_id,
+                view=doc_pb.DOCUMENT_VIEW_FULL if with_text else doc_pb.DOCUMENT_VIEW_BASIC,
+            )
         with _typed_errors():
             return await self._documents.GetDocument(request, timeout=self._timeout_s, metadata=self._metadata)
 
     async def delete(self, document_id: str, *, collection: str = "") -> int:
         """Delete a document; returns the generation from which it is invisible."""
-        request = doc_pb.DeleteDocumentRequest(collection=collection or self._collection, document_id=document_id)
+        with _fitting_values():
+            request = doc_pb.DeleteDocumentRequest(collection=collection or self._collection, document_id=document_id)
         with _typed_errors():
             reply = await self._documents.DeleteDocument(request, timeout=self._timeout_s, metadata=self._metadata)
         return reply.generation
@@ -235,13 +242,15 @@ class AsyncClient:
 
     async def delete_collection(self, collection: str) -> None:
         """Remove a collection with all its documents; needs the role "admin"."""
-        request = collection_pb2.DeleteCollectionRequest(collection=collection)
+        with _fitting_values():
+            request = collection_pb2.DeleteCollectionRequest(collection=collection)
         with _typed_errors():
             await self._collections.DeleteCollection(request, timeout=self._timeout_s, metadata=self._metadata)
 
     async def evict(self, answer_id: str, *, collection: str = "") -> None:
         """Remove a cached answer, so that the next ask is answered afresh."""
-        request = ask_pb.EvictAnswerRequest(collection=collection or self._collection, answer_id=answer_id)
+        with _fitting_values():
+            request = ask_pb.EvictAnswerRequest(collection=collection or self._collection, answer_id=answer_id)
         with _typed_errors():
             await self._asks.EvictAnswer(request, timeout=self._timeout_s, metadata=self._metadata)
 
@@ -256,15 +265,27 @@ class AsyncClient:
         limits: ask_pb.GenerationLimits | None,
         request_id: str,
     ) -> ask_pb.AskRequest:
-        return ask_pb.AskRequest(
-            collection=collection or self._collection,
-            question=question,
-            top_k=top_k,
-            filter=filter.tree if filter else None,
-            cache_policy=ask_pb.CachePolicy.Value(f"CACHE_POLICY_{cache.upper()}"),
-            limits=limits,
-            request_id=request_id,
-        )
+        with _fitting_values():
+            return ask_pb.AskRequest(
+                collection=collection or self._collection,
+                question=question,
+                top_k=top_k,
+                filter=filter.tree if filter else None,
+                cache_policy=ask_pb.CachePolicy.Value(f"CACHE_POLICY_{cache.upper()}"),
+                limits=limits,
+                request_id=request_id,
+            )
+
+
+@contextmanager
+def _fitting_values() -> Iterator[None]:
+    """Around the making of a message: protobuf's refusals as ours."""
+    try:
+        yield
+    except ValueError as exc:
+        raise InvalidRequest(
+            "an argument cannot be sent: text must be valid Unicode, numbers and choices in their range"
+        ) from exc
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,21 +69,12 @@ def result_of(message: pb.IngestDocumentsResponse) -> IngestResult:
     )
 
 
-async def ingest_messages(
-    documents: Iterable[DocumentFile] | AsyncIterator[DocumentFile], collection: str
-) -> AsyncIterator[pb.IngestDocumentsRequest]:
-    """The request stream of documents: small ones whole, large ones in parts, files read one part at a time."""
-    if isinstance(documents, AsyncIterator):
-        async for document in documents:
-            for message in _messages_of(document, collection):
-                yield message
-        return
-    for document in documents:
-        for message in _messages_of(document, collection):
-            yield message
+def messages_of(document: DocumentFile, collection: str) -> Iterator[pb.IngestDocumentsRequest]:
+    """A document in the request stream: whole when small, in parts when large, a file read one part at a time.
 
-
-def _messages_of(document: DocumentFile, collection: str) -> Iterator[pb.IngestDocumentsRequest]:
+    Raises:
+        OSError: the file cannot be read.  ValueError: a value has no place in a message.
+    """
     head = pb.DocumentInput(
         document_id=document.document_id,
         title=document.title,
@@ -127,14 +119,20 @@ def _parts(data: bytes | str | Path) -> Iterator[bytes]:
 def files_below(root: Path) -> Iterator[DocumentFile]:
     """Every readable document file under a folder (or the one file), sorted by path; the id is the path below the root.
 
-    Files and folders whose name begins with a dot are left out.
+    Files and folders whose name begins with a dot are left out. Bytes of a name that are not UTF-8 show as "\\xff".
     """
     if root.is_file():
-        yield DocumentFile(document_id=root.name, data=root, source=root.parent.name, uri=root.name)
+        name = _shown(root.name)
+        yield DocumentFile(document_id=name, data=root, source=_shown(root.parent.name), uri=name)
         return
     for path in sorted(root.rglob("*")):
         below = path.relative_to(root)
         if any(part.startswith(".") for part in below.parts):
             continue
         if path.is_file() and path.suffix.lower() in SUFFIXES:
-            yield DocumentFile(document_id=below.as_posix(), data=path, source=root.name, uri=below.as_posix())
+            name = _shown(below.as_posix())
+            yield DocumentFile(document_id=name, data=path, source=_shown(root.name), uri=name)
+
+
+def _shown(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

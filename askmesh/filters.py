@@ -5,6 +5,8 @@ The tree is the contract's own (rag.orchestrator.v1.Filter); nothing here is eve
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -68,18 +70,29 @@ class where:  # noqa: N801 - reads as a word of the expression, like the builtin
 
     def is_in(self, *values: Scalar) -> Condition:
         """The field has one of these values (1 to 256, of one type)."""
-        comparison = pb.Comparison(
-            field=self.field, operator=pb.OPERATOR_IN, values=[_value(value) for value in values]
-        )
+        with _fitting_text():
+            comparison = pb.Comparison(
+                field=self.field, operator=pb.OPERATOR_IN, values=[_value(value) for value in values]
+            )
         return Condition(pb.Filter(comparison=comparison))
 
     def exists(self) -> Condition:
         """The field has a value."""
-        return Condition(pb.Filter(comparison=pb.Comparison(field=self.field, operator=pb.OPERATOR_EXISTS)))
+        with _fitting_text():
+            return Condition(pb.Filter(comparison=pb.Comparison(field=self.field, operator=pb.OPERATOR_EXISTS)))
 
     def _compare(self, operator: pb.Operator.ValueType, value: object) -> Condition:
-        comparison = pb.Comparison(field=self.field, operator=operator, value=_value(value))
+        with _fitting_text():
+            comparison = pb.Comparison(field=self.field, operator=operator, value=_value(value))
         return Condition(pb.Filter(comparison=comparison))
+
+
+@contextmanager
+def _fitting_text() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as exc:  # protobuf: half of a surrogate pair, as the bytes of a terminal may be
+        raise FilterInvalid.field("filter", "must be valid Unicode text") from exc
 
 
 def _joined(node: str, parts: list[pb.Filter]) -> Condition:

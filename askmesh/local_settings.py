@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from chassis.settings import ServiceSettings, service_config
+from chassis.settings import GRPC_SERVER_FIELDS, ServiceSettings, service_config
 
 
 def default_data_folder() -> Path:
@@ -21,6 +21,7 @@ class LocalSettings(ServiceSettings):
     """What `askmesh up` needs beyond the settings of the services themselves."""
 
     model_config = service_config("ASKMESH_LOCAL_")
+    unused: ClassVar[frozenset[str]] = GRPC_SERVER_FIELDS  # the retriever's and the orchestrator's are used
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="Least severe level logged; a line per call would drown what a newcomer reads."

@@ -27,7 +27,12 @@ from askmesh.output import console, print_answer, print_citations, print_figures
     default="default",
     show_default=True,
 )
-@click.option("--max-tokens", default=0, help="Most tokens to generate; 0 means the server's default.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(0, 4_096),
+    default=0,
+    help="Most tokens to generate; 0 means the server's default.",
+)
 @click.option("--stream/--no-stream", default=True, show_default=True, help="Print text as it is made.")
 def command(
     *,

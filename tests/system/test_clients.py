@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -90,12 +91,13 @@ def test_the_command_line_asks_and_prints_json(installation):
 def test_the_command_line_ingests_a_folder_and_reports_each_failure(installation, tmp_path):
     (tmp_path / "good.md").write_text("# Tea\n\nTea is brewed at 90 degrees.")
     (tmp_path / "bad.pdf").write_text("this is no pdf")
+    (tmp_path / os.fsdecode(b"n\xff.md")).write_text("# Milk\n\nMilk is kept at 4 degrees.")
     ended = cli(installation, "ingest", str(tmp_path), "-c", "cli")
     listed = cli(installation, "documents", "list", "-c", "cli", "-o", "json")
     assert ended.returncode == 8
     assert "bad.pdf" in ended.stderr
     assert "DOCUMENT_UNREADABLE" in ended.stderr
-    assert [item["documentId"] for item in json.loads(listed.stdout)] == ["good.md"]
+    assert [item["documentId"] for item in json.loads(listed.stdout)] == ["good.md", "n\\xff.md"]
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,14 @@ def test_the_command_line_ingests_a_folder_and_reports_each_failure(installation
         (("ask", ""), 3, "FIELD_INVALID"),
         (("ask", "why?", "-c", "nowhere"), 4, "COLLECTION_NOT_FOUND"),
         (("ask", "why?", "-f", "nope=1"), 3, "FILTER_INVALID"),
+        (("ask", b"\xff"), 3, "FIELD_INVALID"),
+        (("ask", "why?", "-f", b"title=\xff"), 3, "FILTER_INVALID"),
+        (("ask", "why?", "-c", b"\xff"), 3, "FIELD_INVALID"),
+        (("search", b"\xff"), 3, "FIELD_INVALID"),
+        (("documents", "show", b"\xff"), 3, "FIELD_INVALID"),
+        (("ask", "why?", "--top-k", "3000000000"), 3, "FIELD_INVALID"),
+        (("ask", "why?", "--max-tokens", "3000000000"), 2, "--max-tokens"),
+        (("ask", "why?", "--token", "two\nlines"), 3, "FIELD_INVALID"),
         (("documents", "show", "nothing.md"), 4, "DOCUMENT_NOT_FOUND"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from askmesh.documents import PART_BYTES, DocumentFile, files_below, ingest_messages
+import os
+
+from askmesh.documents import PART_BYTES, DocumentFile, files_below, messages_of
 
 
-async def sent(document):
-    return [message async for message in ingest_messages([document], "docs")]
+def sent(document):
+    return list(messages_of(document, "docs"))
 
 
 def content(messages):
@@ -15,35 +17,35 @@ def content(messages):
     return head + b"".join(message.part.data for message in messages[1:])
 
 
-async def test_a_small_text_travels_whole():
-    messages = await sent(DocumentFile("a.md", "# Hello", metadata={"year": 2024}, groups=["staff"]))
+def test_a_small_text_travels_whole():
+    messages = sent(DocumentFile("a.md", "# Hello", metadata={"year": 2024}, groups=["staff"]))
     assert len(messages) == 1
     assert messages[0].document.text == "# Hello"
     assert not messages[0].document.has_parts
     assert messages[0].document.metadata["year"].number_value == 2024
 
 
-async def test_a_large_text_and_a_large_file_travel_in_parts_and_lose_nothing(tmp_path):
+def test_a_large_text_and_a_large_file_travel_in_parts_and_lose_nothing(tmp_path):
     data = bytes(range(256)) * 8_192
     (tmp_path / "large.bin").write_bytes(data)
     for given, whole in (("é" * 1_000_000, "é".encode() * 1_000_000), (data, data), (tmp_path / "large.bin", data)):
-        messages = await sent(DocumentFile("large.md", given))
+        messages = sent(DocumentFile("large.md", given))
         assert content(messages) == whole
         assert messages[0].document.has_parts
         assert [message.part.is_last for message in messages[1:]] == [False] * (len(messages) - 2) + [True]
         assert max(len(message.part.data) for message in messages[1:]) <= PART_BYTES
 
 
-async def test_a_file_that_is_exactly_one_part_needs_no_second(tmp_path):
+def test_a_file_that_is_exactly_one_part_needs_no_second(tmp_path):
     (tmp_path / "one.bin").write_bytes(b"x" * PART_BYTES)
-    messages = await sent(DocumentFile("one.bin", tmp_path / "one.bin"))
+    messages = sent(DocumentFile("one.bin", tmp_path / "one.bin"))
     assert len(messages) == 1
     assert not messages[0].document.has_parts
 
 
-async def test_an_empty_file_is_sent_so_that_the_server_can_say_so(tmp_path):
+def test_an_empty_file_is_sent_so_that_the_server_can_say_so(tmp_path):
     (tmp_path / "empty.md").touch()
-    messages = await sent(DocumentFile("empty.md", tmp_path / "empty.md"))
+    messages = sent(DocumentFile("empty.md", tmp_path / "empty.md"))
     assert len(messages) == 1
     assert messages[0].document.data == b""
 
@@ -54,3 +56,9 @@ def test_a_folder_gives_its_documents_by_path_and_leaves_hidden_and_foreign_file
         (tmp_path / name).touch()
     assert [file.document_id for file in files_below(tmp_path)] == ["b.md", "sub/a.PDF"]
     assert [file.document_id for file in files_below(tmp_path / "b.md")] == ["b.md"]
+
+
+def test_a_file_name_that_is_not_utf8_still_names_its_document(tmp_path):
+    (tmp_path / os.fsdecode(b"n\xff.txt")).touch()
+    assert [file.document_id for file in files_below(tmp_path)] == ["n\\xff.txt"]
+    assert sent(next(files_below(tmp_path)))[0].document.uri == "n\\xff.txt"
