@@ -7,6 +7,9 @@ Rule 3: more than one sentence only while the belief that the answer has been sa
         sentences that are not far less likely than the first.
 Rule 4: without an embedder, or without the time for it, the lexical order stands; that is a worse answer, not an error.
 
+Rule 5: a question the embedder cannot read is judged by words alone. Its model knows English: what it has no words for
+        (Chinese, emoji) is all one unknown word to it, and equals every other such text.
+
 Does not: rephrase, join facts, reason, translate, or honour temperature and seed (there is nothing to sample).
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Sequence
 
 from chassis.budget import Budget
@@ -36,7 +40,12 @@ MAX_WORDS = 90  # no further sentence that would go beyond; keeps long-winded so
 EMBED_CAP_S = 0.150  # seven texts take 10-25 ms; beyond this a slow machine answers lexically
 EMBED_SHARE = 0.5  # of the budget left: the rest is for saying it
 
-_REVISION = "2"  # counts changes of this package that change answers and that no constant below shows
+READABLE_SHARE = 0.5  # of a question's letters and digits, in Latin script; names in another may stand in between
+
+_READABLE = re.compile(r"[0-9A-Za-z\u00c0-\u024f]")  # to the end of Latin Extended-B
+_WORD_SIGN = re.compile(r"[^\W_]")
+
+_REVISION = "3"  # counts changes of this package that change answers and that no constant below shows
 _CONSTANTS = (
     evidence.LEXICAL_WEIGHTS,
     evidence.HYBRID_WEIGHTS,
@@ -102,7 +111,7 @@ class ExtractiveGenerator:
         yield self._end(FinishReason.STOP, tokens)
 
     async def _cosines(self, question: str, sentences: Sequence[Evidence], budget: Budget) -> list[float] | None:
-        if self._embedder is None or not sentences:
+        if self._embedder is None or not sentences or not _is_readable(question):
             return None
         cap = budget.within(min(EMBED_CAP_S, EMBED_SHARE * budget.remaining_s()))
         try:
@@ -114,6 +123,11 @@ class ExtractiveGenerator:
 
     def _end(self, reason: FinishReason, tokens: int) -> GenerationEnd:
         return GenerationEnd(reason, prompt_tokens=0, completion_tokens=tokens, is_estimate=self._counter.is_estimate)
+
+
+def _is_readable(question: str) -> bool:
+    readable = len(_READABLE.findall(question))
+    return readable > 0 and readable >= READABLE_SHARE * len(_WORD_SIGN.findall(question))
 
 
 def _chosen(reading: Reading, cosines: Sequence[float] | None) -> list[Evidence]:

@@ -115,6 +115,27 @@ async def test_only_a_handful_of_sentences_is_embedded_and_in_one_call():
     assert [len(call) <= 7 for call in embedder.calls] == [True]
 
 
+class SameForAll(WordEmbedder):
+    """What an English model makes of texts without a word it knows: one vector."""
+
+    async def embed(self, texts, *, budget):
+        return await super().embed(["unknown"] * len(texts), budget=budget)
+
+
+@pytest.mark.parametrize("question", ["量子纠缠是什么", "😀", "🎉?", "Что такое запутанность?"])
+async def test_a_question_the_embedder_cannot_read_is_judged_by_its_words(question):
+    sources = (passage(1, "蓝色按钮关闭系统。红色按钮启动水泵。"), passage(2, "😀😀😀"))
+    events = await answered(ExtractiveGenerator(SameForAll()), ask(question, sources))
+    assert text_of(events) == NOT_FOUND_TEXT
+    assert events[-1].finish_reason is FinishReason.NOT_FOUND
+
+
+async def test_a_question_in_another_script_is_answered_where_its_words_are_found():
+    sources = (passage(1, "ტუმბო მუშაობს ღამით. ის ჩუმია."),)
+    events = await answered(ExtractiveGenerator(SameForAll()), ask("როდის მუშაობს ტუმბო?", sources))
+    assert "ტუმბო მუშაობს ღამით. [1]" in text_of(events)
+
+
 @pytest.mark.parametrize("error", [EmbedderUnavailable("out"), DeadlineExceeded("late")])
 async def test_without_an_embedder_the_lexical_answer_stands(error):
     events = await answered(ExtractiveGenerator(BrokenEmbedder(error)), ask("Where was Nikola Tesla born?"))
