@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -53,8 +53,33 @@ CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Strings separated by commas; spaces around them and empty ones are dropped."""
 
 
+# What only a process with a gRPC server of its own reads.
+GRPC_SERVER_FIELDS: Final = frozenset(
+    {
+        "listen",
+        "public",
+        "max_concurrency",
+        "max_queue",
+        "auth",
+        "api_keys_file",
+        "jwt_issuer",
+        "jwt_audience",
+        "jwt_jwks_url",
+        "jwt_key",
+        "jwt_algorithms",
+    }
+)
+
+
 class ServiceSettings(BaseSettings):
-    """What every service has. A subclass sets `model_config = service_config("ASKMESH_RETRIEVER_")`."""
+    """What every service has. A subclass sets `model_config = service_config("ASKMESH_RETRIEVER_")`.
+
+    Attributes:
+        unused: Fields the subclass has no use for. Their ASKMESH_<SERVICE>_ names are mistakes and reported as such:
+            whoever sets ASKMESH_GATEWAY_AUTH believes that it does something.
+    """
+
+    unused: ClassVar[frozenset[str]] = frozenset()
 
     model_config = SettingsConfigDict(env_prefix=ROOT_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -141,7 +166,7 @@ def load(kind: type[S], **given: Any) -> S:
 def variables(kind: type[ServiceSettings]) -> dict[str, FieldInfo]:
     """A service's environment variables and what they set, for documentation and for checks."""
     prefix = str(kind.model_config.get("env_prefix", ROOT_PREFIX))
-    return {(prefix + name).upper(): field for name, field in kind.model_fields.items()}
+    return {(prefix + name).upper(): field for name, field in kind.model_fields.items() if name not in kind.unused}
 
 
 def other_names(field: FieldInfo, field_name: str) -> Iterator[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from chassis.settings import CommaList, ServiceSettings, service_config
+from chassis.settings import GRPC_SERVER_FIELDS, CommaList, ServiceSettings, service_config
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -14,6 +16,7 @@ class GatewaySettings(ServiceSettings):
     """Where the gateway listens, whom it calls, and what it lets in."""
 
     model_config = service_config("ASKMESH_GATEWAY_")
+    unused: ClassVar[frozenset[str]] = GRPC_SERVER_FIELDS  # it serves HTTP; the services check credentials
 
     host: str = Field("127.0.0.1", description="Address the HTTP server listens on; 0.0.0.0 for every interface.")
     port: int = Field(8080, ge=0, le=65_535, description="Its port; 0 = a free one.")
@@ -25,7 +28,7 @@ class GatewaySettings(ServiceSettings):
     orchestrator_address: str = Field(
         "127.0.0.1:50051", description="Where the orchestrator is: host:port or unix:/path."
     )
-    retriever_address: str = Field("127.0.0.1:50051", description="Where the retriever is: host:port or unix:/path.")
+    retriever_address: str = Field("127.0.0.1:50052", description="Where the retriever is: host:port or unix:/path.")
     default_collection: str = Field("docs", description="Collection of the original system's routes, which name none.")
 
     default_timeout_s: float = Field(30.0, gt=0, le=600, description="Seconds for a request that names no deadline.")

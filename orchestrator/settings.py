@@ -21,6 +21,10 @@ class OrchestratorSettings(ServiceSettings):
 
     model_config = service_config("ASKMESH_ORCHESTRATOR_")
 
+    listen: str = Field(
+        "127.0.0.1:50051", description="Address of the gRPC server: host:port (0 = a free one) or unix:/path."
+    )
+
     retriever_address: Annotated[str, Also("RETRIEVER_URL"), BeforeValidator(_without_scheme)] = Field(
         "127.0.0.1:50052", description="The retriever's gRPC address: host:port or unix:/path."
     )

@@ -18,6 +18,10 @@ class RetrieverSettings(ServiceSettings):
 
     model_config = service_config("ASKMESH_RETRIEVER_")
 
+    listen: str = Field(
+        "127.0.0.1:50052", description="Address of the gRPC server: host:port (0 = a free one) or unix:/path."
+    )
+
     search: Literal["embedded", "cluster"] = Field(
         "embedded", description="embedded: SQLite and NumPy in the data folder; cluster: Weaviate and OpenSearch."
     )

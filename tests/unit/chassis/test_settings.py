@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, SecretStr, ValidationError
 
 from chassis.errors import SettingsInvalid
-from chassis.settings import Also, CommaList, ServiceSettings, load, service_config
+from chassis.settings import GRPC_SERVER_FIELDS, Also, CommaList, ServiceSettings, load, service_config
 
 
 class ShopSettings(ServiceSettings):
@@ -107,3 +107,19 @@ def test_settings_cannot_be_changed_later():
 
 def test_every_setting_says_what_it_is():
     assert [name for name, field in ServiceSettings.model_fields.items() if not field.description] == []
+
+
+class DoorSettings(ServiceSettings):
+    model_config = service_config("ASKMESH_GATEWAY_")
+    unused = GRPC_SERVER_FIELDS
+
+
+def test_a_setting_a_service_has_no_use_for_is_told_instead_of_ignored(env):
+    env(ASKMESH_GATEWAY_AUTH="api-key")
+    with pytest.raises(SettingsInvalid, match="ASKMESH_GATEWAY_AUTH: no such setting"):
+        load(DoorSettings)
+
+
+def test_the_common_name_of_such_a_setting_is_for_the_other_services(env):
+    env(ASKMESH_AUTH="api-key")
+    assert load(DoorSettings).log_level == "info"
