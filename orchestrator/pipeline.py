@@ -25,6 +25,7 @@ from orchestrator.pricing import saved
 from orchestrator.replay import BUSY_WAITERS, Stopwatch, Waiter
 from orchestrator.speaking import AnswerFlight, LoggedEvent
 from orchestrator.types import (
+    EVERYTHING,
     AnswerCompleted,
     AnswerDelta,
     AnswerEvent,
@@ -152,7 +153,6 @@ class AskPipeline:
 
         key = self._shared_key(question, found)
         async with self._flights.boarded(key, work, deadline=budget.deadline) as (flight, is_leader):
-            yield started if is_leader else replace(started, cache=CacheResult(CacheStatus.JOINED))
             waiter = Waiter(
                 flight,
                 watch,
@@ -162,6 +162,9 @@ class AskPipeline:
                 counter=self._counter,
                 is_busy=self._waiters > BUSY_WAITERS,
             )
+            if question.filter != EVERYTHING:
+                await waiter.accepted()  # only the retriever knows the fields: a wrong one fails the request (rule 1)
+            yield started if is_leader else replace(started, cache=CacheResult(CacheStatus.JOINED))
             self._waiters += 1
             try:
                 async for event in waiter.events(cache_ms=found.cache_ms, embed_ms=found.embed_ms):

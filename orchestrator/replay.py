@@ -107,10 +107,15 @@ class Waiter:
         self._is_busy = is_busy
         self._said = _Said()
 
+    async def accepted(self) -> None:
+        """Return when there are passages, or no more time for them. Raises what the flight failed with instead."""
+        if await self._moved_past(0, self._leaving()) and not self._flight.log:
+            await self._flight.outcome()
+
     async def events(self, **known_ms: float) -> AsyncIterator[WaiterEvent]:
         """The answer, its completion last. `known_ms` are the stages before the flight, for the timings."""
         position = 0
-        leaves = self._budget.less(min(TRIM_S, self._budget.remaining_s() / 2))
+        leaves = self._leaving()
         while await self._moved_past(position, leaves):
             batch = self._flight.log[position:]
             position += len(batch)
@@ -130,6 +135,10 @@ class Waiter:
             if self._is_busy and self._said.texts:
                 await asyncio.sleep(min(PACE_S, leaves.remaining_s()))
         yield self._trimmed(known_ms)
+
+    def _leaving(self) -> Budget:
+        """Until when to wait for text: there must be time left to say that it was cut."""
+        return self._budget.less(min(TRIM_S, self._budget.remaining_s() / 2))
 
     async def _moved_past(self, position: int, leaves: Budget) -> bool:
         """Wait for more; False when this waiter's time is up."""

@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from chassis.budget import Budget
 from chassis.errors import (
     CatalogueUnavailable,
     CollectionNotFound,
     DeadlineExceeded,
     EmbedderUnavailable,
+    FilterInvalid,
     ModelCold,
     ModelOverloaded,
     ModelUnavailable,
@@ -18,7 +20,16 @@ from chassis.errors import (
     SearchUnavailable,
 )
 from orchestrator.speaking import MAX_TOKEN_CHARS
-from orchestrator.types import CacheStatus, Degradation, DegradedReason, FinishReason, Grounding, Sampling
+from orchestrator.types import (
+    CacheStatus,
+    Comparison,
+    Degradation,
+    DegradedReason,
+    FinishReason,
+    Grounding,
+    Operator,
+    Sampling,
+)
 from tests.unit.orchestrator.virtual import now, virtual
 from tests.unit.orchestrator.world import BrokenCache, World, question
 
@@ -279,6 +290,15 @@ async def test_an_unknown_collection_is_the_callers_error(world):
     world.retriever.snapshot_error = CollectionNotFound("no such collection")
     with pytest.raises(CollectionNotFound):
         await world.ask()
+
+
+@virtual
+async def test_a_filter_the_collection_does_not_know_fails_before_the_first_event(world):
+    world.retriever.retrieve_error = FilterInvalid("no such field")
+    asked = question(filter=Comparison("colour", Operator.EQ, ("red",)))
+    events = world.pipeline.ask(asked, budget=Budget.of(30.0, now))
+    with pytest.raises(FilterInvalid):
+        await anext(events)
 
 
 @virtual
