@@ -10,7 +10,9 @@ from typing import Final
 from chassis.telemetry import Kind, Metric
 
 # The original's
-LATENCY: Final = Metric("rag_orchestrator_latency", Kind.HISTOGRAM, "Seconds from an ask's arrival to its last event.")
+LATENCY: Final = Metric(
+    "rag_orchestrator_latency_seconds", Kind.HISTOGRAM, "Seconds from an ask's arrival to its last event."
+)
 CACHE_HITS: Final = Metric("rag_cache_hit_total", Kind.COUNTER, "Asks answered from the cache, by tier.", ("tier",))
 CACHE_MISSES: Final = Metric("rag_cache_miss_total", Kind.COUNTER, "Asks that were looked up and not found.")
 FALLBACKS: Final = Metric(

@@ -368,7 +368,7 @@ async def test_asks_move_the_counters(tmp_path):
         assert _value(served, "askmesh_asks_in_flight") == 0
         assert _value(served, "rag_tokens_generated_total", model="counting") > 5
         assert _value(served, "askmesh_saved_tokens_total") == 105
-        assert _value(served, "rag_orchestrator_latency_count") == 2
+        assert _value(served, "rag_orchestrator_latency_seconds_count") == 2
 
 
 def _value(served, name, **labels):
