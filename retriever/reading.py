@@ -17,6 +17,9 @@ from retriever.ports import CollectionHeads, DocumentRecords
 from retriever.types import EVERYTHING, CollectionHead, DocumentRecord, Filter, Scope
 
 RETRY_AFTER_S = 1.0  # a breaker's shortest open time
+# At 4 bytes a character a page stays within the 4 MiB that a gRPC client takes unless told otherwise.
+MAX_PAGE_CHARS = 900_000
+PAGE_BATCH = 100  # read at once: a record may have 100,000 characters of groups and metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,26 @@ class CatalogueReader:
     async def page(
         self, identity: Identity, head: CollectionHead, filter: Filter, *, after: str, limit: int, budget: Budget
     ) -> DocumentPage:
-        """The documents behind `after`, by id. Raises FilterInvalid for unknown fields and those of chunks."""
+        """The documents behind `after`, by id: `limit`, or fewer where they are large (AIP-158 allows it).
+
+        Raises:
+            FilterInvalid: for unknown fields and those of chunks.
+        """
         filters.validate(filter, head.fields, chunk_fields=False)
         scope = Scope(identity.tenant, head.snapshot, identity.readable_groups, filter, head.fields)
-        records, total = await self._records.page(scope, after=after, limit=limit + 1, budget=budget)
-        return DocumentPage(tuple(records[:limit]), total, is_last=len(records) <= limit)
+        records: list[DocumentRecord] = []
+        room = MAX_PAGE_CHARS
+        while True:
+            batch = min(limit - len(records), PAGE_BATCH)
+            found, total = await self._records.page(scope, after=after, limit=batch + 1, budget=budget)
+            for record in found[:batch]:
+                room -= _chars(record)
+                if room < 0 and records:
+                    return DocumentPage(tuple(records), total, is_last=False)
+                records.append(record)
+            if len(found) <= batch or len(records) >= limit:
+                return DocumentPage(tuple(records), total, is_last=len(found) <= batch)
+            after = records[-1].document_id
 
     async def view(self, identity: Identity, head: CollectionHead, budget: Budget) -> CollectionView:
         """A collection with its counts."""
@@ -105,3 +123,10 @@ class CatalogueReader:
         """The tenant's collections behind `after`, by name, and whether they are the last ones."""
         heads = await self._heads.list(identity.tenant, after=after, limit=limit + 1, budget=budget)
         return [await self.view(identity, head, budget) for head in heads[:limit]], len(heads) <= limit
+
+
+def _chars(record: DocumentRecord) -> int:
+    """About how many characters a record has on the wire."""
+    texts = (record.document_id, record.title, record.uri, record.source, *record.groups, *record.metadata)
+    values = (value for value in record.metadata.values() if isinstance(value, str))
+    return sum(map(len, texts)) + sum(map(len, values))

@@ -26,6 +26,7 @@ from tests.contract.retriever.conftest import document, ids, refused, running
 HANDBOOK = (
     "# Leave\n\nEverybody has thirty days of paid leave a year.\n\n# Travel\n\nTrains are booked in second class.\n"
 )
+GRPC_DEFAULT_BYTES = 4 << 20  # what a client takes unless told otherwise
 
 
 class TestPut:
@@ -219,6 +220,20 @@ class TestList:
         ]:
             async with refused(PageTokenInvalid, "page_token"):
                 await caller.list(**fields)
+
+    async def test_a_page_of_large_records_ends_early_and_loses_none(self, owner):
+        groups = ["staff", *(f"{number:03}".ljust(256, "€") for number in range(255))]
+        wanted = [f"{number:02}.txt" for number in range(40)]
+        results = await owner.ingest(*(document(name, groups=groups) for name in wanted))
+        assert {result.outcome for result in results} == {pb.INGEST_OUTCOME_STORED}
+        found, token = [], ""
+        while token or not found:
+            page = await owner.list(page_size=1_000, page_token=token)
+            assert 0 < page.ByteSize() < GRPC_DEFAULT_BYTES
+            assert page.total_size == len(wanted)
+            found += [each.document_id for each in page.documents]
+            token = page.next_page_token
+        assert found == wanted
 
     async def test_a_negative_page_size_is_refused(self, owner):
         async with refused(InvalidRequest, "page_size"):
