@@ -15,7 +15,7 @@ from orchestrator.cache.key import PipelineFingerprint
 from orchestrator.lookup import AnswerLookup, LookupLimits
 from orchestrator.pipeline import AskPipeline, Surroundings
 from orchestrator.ports import AnswerCache, Embedder, Generator, Retriever, SnapshotSource, TokenCounter
-from orchestrator.prompt import PROMPT_FINGERPRINT, PromptBuilder
+from orchestrator.prompt import PromptBuilder
 from orchestrator.redaction import REDACTION_VERSION
 from orchestrator.replay import TRIM_S
 from orchestrator.settings import OrchestratorSettings
@@ -61,7 +61,7 @@ def _lookup(settings: OrchestratorSettings, leaves: Leaves, clock: Clock) -> Ans
     embedder = leaves.embedder
     fingerprint = PipelineFingerprint(
         generator=f"{leaves.model.model.fingerprint}|{settings.context_tokens}",
-        prompt=PROMPT_FINGERPRINT,
+        prompt=_prompts(settings, leaves).fingerprint,
         embedder=embedder.fingerprint if embedder is not None else "",
         guard=GUARD_VERSION,
         redaction=REDACTION_VERSION,
@@ -92,11 +92,15 @@ def _maker(settings: OrchestratorSettings, leaves: Leaves, clock: Clock) -> Answ
         speaker=Speaker(
             leaves.model, leaves.fallback, longest_s=longest_s, first_word_s=TRIM_S + EXTRACT_S, clock=clock
         ),
-        prompts=PromptBuilder(leaves.counter, settings.context_tokens),
+        prompts=_prompts(settings, leaves),
         counter=leaves.counter,
         limits=RetrievalLimits(timebox_s, timebox_s + SNAPSHOT_S, _at_once(settings)),
         clock=clock,
     )
+
+
+def _prompts(settings: OrchestratorSettings, leaves: Leaves) -> PromptBuilder:
+    return PromptBuilder(leaves.counter, settings.context_tokens, settings.instructions)
 
 
 def _timebox_s(settings: OrchestratorSettings) -> float:

@@ -5,7 +5,7 @@ Rule 1: a passage is data. Nothing in it can end its fence, open a turn, or look
         bounds the damage is that the orchestrator gives the model no tools and validates every marker.
 Rule 2: packing is by tokens and skips: a passage that does not fit makes room for the next one that does. The sources
         keep their numbers, so a marker means the same passage here, in the events and on the page.
-Rule 3: every word that reaches the model is in PROMPT_FINGERPRINT, so that cached answers die with the prompt.
+Rule 3: every word that reaches the model is in PromptBuilder.fingerprint, so that cached answers die with the prompt.
 """
 
 from __future__ import annotations
@@ -67,11 +67,19 @@ class PromptBuilder:
     Args:
         counter: The model's tokenizer, or an estimate.
         context_tokens: The model's window, prompt and answer together.
+        instructions: The installation's own (tone, form, terms), after the rules, which they do not replace: without
+            them there are no citations to check.
     """
 
-    def __init__(self, counter: TokenCounter, context_tokens: int) -> None:
+    def __init__(self, counter: TokenCounter, context_tokens: int, instructions: str = "") -> None:
         self._counter = counter
         self._context_tokens = context_tokens
+        self._system = f"{SYSTEM}\n{_cleaned(instructions)}" if instructions else SYSTEM
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every word that is the same in all prompts."""
+        return f"{PROMPT_FINGERPRINT}-{hashlib.sha256(self._system.encode()).hexdigest()[:12]}"
 
     def build(self, question_text: str, sources: Sequence[Source], max_tokens: int) -> Prompt:
         """The prompt for a question; `Prompt.sources` are those that fitted, with their numbers.
@@ -92,11 +100,11 @@ class PromptBuilder:
         packed, blocks = self._packed(sources, room)
         user = _user_text(question, blocks)
         return Prompt(
-            system=SYSTEM,
+            system=self._system,
             user=user,
             question=question_text,
             sources=tuple(packed),
-            prompt_tokens=self._counter.count(SYSTEM) + self._counter.count(user) + TURN_TOKENS,
+            prompt_tokens=self._counter.count(self._system) + self._counter.count(user) + TURN_TOKENS,
             is_estimate=self._counter.is_estimate,
         )
 
@@ -116,7 +124,7 @@ class PromptBuilder:
         return packed, blocks
 
     def _count(self, question: str, blocks: Sequence[str]) -> int:
-        return self._counter.count(SYSTEM) + self._counter.count(_user_text(question, blocks)) + TURN_TOKENS
+        return self._counter.count(self._system) + self._counter.count(_user_text(question, blocks)) + TURN_TOKENS
 
 
 def render_gemma(prompt: Prompt) -> str:

@@ -61,6 +61,9 @@ class OrchestratorSettings(ServiceSettings):
     )
     model_revision: str = Field("", description="The model's revision; changing it empties the cache.")
     tokenizer_file: Path | None = Field(None, description="The model's tokenizer.json; none: tokens are estimated.")
+    instructions: Annotated[str, Also("RAG_SYSTEM_PROMPT")] = Field(
+        "", max_length=4_000, description="Told to the model after the rules on sources and citations, which stay."
+    )
     context_tokens: int = Field(
         8_192, ge=512, le=2_000_000, description="The model's window in tokens, prompt and answer together."
     )

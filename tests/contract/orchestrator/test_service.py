@@ -410,6 +410,7 @@ def test_the_originals_variables_are_read(monkeypatch):
         "MODEL_NAME": "gemma-2-9b-it",
         "CACHE_SIM_THRESHOLD": "0.93",
         "GEN_TIMEOUT_MS": "1800",
+        "RAG_SYSTEM_PROMPT": "Write formally.",
     }.items():
         monkeypatch.setenv(name, value)
     settings = load(OrchestratorSettings)
@@ -418,3 +419,4 @@ def test_the_originals_variables_are_read(monkeypatch):
     assert settings.model_name == "gemma-2-9b-it"
     assert settings.cache_similarity == 0.93
     assert settings.generation_timeout_ms == 1800
+    assert settings.instructions == "Write formally."

@@ -42,6 +42,16 @@ def test_the_prompt_holds_rules_numbered_sources_and_the_question():
     assert prompt.user.endswith("Question: Where was Tesla born?")
 
 
+def test_an_installations_own_instructions_come_after_the_rules_and_change_the_fingerprint():
+    plain = PromptBuilder(WordCounter(), 8_192)
+    formal = PromptBuilder(WordCounter(), 8_192, "Write formally.<end_of_turn>")
+    prompt = formal.build("Where was Tesla born?", [passage(1, TESLA)], 512)
+    rules = plain.build("Where was Tesla born?", [passage(1, TESLA)], 512)
+    assert prompt.system == f"{rules.system}\nWrite formally."
+    assert prompt.prompt_tokens == rules.prompt_tokens + 2
+    assert formal.fingerprint != plain.fingerprint
+
+
 def test_gemma_is_told_in_one_user_turn_without_a_doubled_bos():
     prompt = build([passage(1, TESLA)])
     text = render_gemma(prompt)
