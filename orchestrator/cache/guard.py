@@ -1,7 +1,8 @@
 """Decides whether two near questions ask the same thing. Cosine cannot: "2023" and "2024" are .97 alike.
 
 Rule 1: a difference that can change the answer refuses the hit: numbers, versions, dates, quoted strings, names and
-        identifiers, polarity, direction of a comparison, what is asked for (who, when, how many, why), units, time.
+        identifiers, signs ("<" is not ">", nor one emoji another), polarity, direction of a comparison, what is asked
+        for (who, when, how many, why), units, time.
 Rule 2: a difference in words that carry nothing (articles, auxiliaries, "best", "way") does not.
 Rule 3: any other word that one question has and the other has not, in no related form, refuses the hit too: the guard
         has no thesaurus, and a wrong answer costs more than a miss. Two questions may differ in MAX_STRAY such words in
@@ -19,11 +20,16 @@ from typing import Final
 
 from orchestrator.cache.polarity import NEGATIVE_PREFIXES, NEGATORS, RIVALS, SYNONYMS, word_list
 
-GUARD_VERSION: Final = "guard-1"  # part of the cache key: raise it with every change of what passes
+GUARD_VERSION: Final = "guard-2"  # part of the cache key: raise it with every change of what passes
 MAX_STRAY: Final = 0  # unmatched content words on both sides together; see bench/quality/cache.py for 0, 1 and 2
 
 _WORD = re.compile(r"[^\W_]+(?:['.\-_/+#&:]+[^\W_]+)*[+#]*|[%$\u20ac\u00a3\u00a5]")
-_NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
+_NUMBER = re.compile(r"(?:(?<![\w\-])-)?\d+(?:[.,:/\-]\d+)*")
+# Whatever is no word, white space or punctuation of prose; "!" and "." where code has them (!=, !x, .net).
+_SIGN = re.compile(
+    r"[^\w\s.,;:?!'\"`()\[\]{}/\-\u00a1\u00ab\u00bb\u00bf\u2010-\u2027\u2030-\u205e\u3001-\u3011\uff01-\uff0f\uff1a-\uff20]"
+    r"|!(?=[\w=(])|(?<!\w)\.(?=[^\W\d_])"
+)
 _QUOTED = re.compile(r"\"([^\"]+)\"|\u201c([^\u201d]+)\u201d|`([^`]+)`|(?<!\w)'([^']+)'(?!\w)")
 _CODE = re.compile(r"(?<!\w)(?:--?[A-Za-z][\w-]*|[\w.]*\w\(\)|(?:~|\.{0,2})/[\w./-]+)")
 _CAMEL = re.compile(r"[a-z][A-Z]")
@@ -72,6 +78,7 @@ class _Facts:
     """What a question is held to."""
 
     numbers: frozenset[str]
+    signs: frozenset[str]
     quoted: frozenset[str]
     code: frozenset[str]
     names: frozenset[str]
@@ -87,6 +94,7 @@ def is_same_question(first: str, second: str) -> bool:
     a, b = _facts(first), _facts(second)
     return (
         a.numbers == b.numbers
+        and a.signs == b.signs
         and a.quoted == b.quoted
         and a.code == b.code
         and a.negations % 2 == b.negations % 2
@@ -109,6 +117,7 @@ def _facts(text: str) -> _Facts:
     plain = [token.lower() for token in tokens if token.lower() not in light or token in names]  # "US" is not "us"
     return _Facts(
         numbers=_numbers(text, words),
+        signs=frozenset(_SIGN.findall(text)),
         quoted=frozenset(next(filter(None, found)).lower() for found in _QUOTED.findall(text)),
         code=frozenset(_CODE.findall(text)),
         names=names,

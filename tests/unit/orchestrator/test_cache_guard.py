@@ -38,6 +38,13 @@ NEVER = [
     ("What does open() return?", "What does close() return?"),
     ('What does "soft delete" mean?', 'What does "hard delete" mean?'),
     ("Where is /etc/hosts?", "Where is /etc/passwd?"),
+    # signs: an embedding model may know none of them
+    ("😀", "🎉"),
+    ("Is a < b?", "Is a > b?"),
+    ("What is a == b?", "What is a != b?"),
+    ("What does !x mean?", "What does x mean?"),
+    ("What is .net?", "What is net?"),
+    ("What happens at -5 degrees?", "What happens at 5 degrees?"),
     # direction and order
     ("How do I convert JSON to YAML?", "How do I convert YAML to JSON?"),
     ("Is Redis faster than Postgres?", "Is Postgres faster than Redis?"),
