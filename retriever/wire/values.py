@@ -16,6 +16,7 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND: Final = -62_135_596_800  # 0001-01-01, Timestamp's own range
 _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31
 _NANOS: Final = 1_000_000_000
+ROOT: Final = "filter"  # where the tree is in its request
 
 OPERATORS: Final = {getattr(pb, f"OPERATOR_{operator.name}"): operator for operator in Operator}
 FIELD_TYPES: Final = {kind: getattr(pb, f"FIELD_TYPE_{kind.name}") for kind in FieldType}
@@ -62,7 +63,7 @@ def from_scalar(value: Scalar) -> pb.Value:
 
 def to_filter(message: pb.Filter, found: Violations) -> Filter:
     """The tree; what is wrong with it in itself goes to `found`. Fields and types are the collection's to check."""
-    return _FilterReader(found).read(message, "filter")
+    return _FilterReader(found).read(message, ROOT)
 
 
 class _FilterReader:
@@ -85,7 +86,10 @@ class _FilterReader:
                 return Not(self.read(getattr(message, "not"), f"{path}.not"))
             case "comparison":
                 return self._comparison(message.comparison, f"{path}.comparison")
-            case _:
+            case _ if path == ROOT:
+                return And()
+            case _:  # matching everything here would turn a slip into a filter that lets all through, or none
+                self._found.add_filter(path, "is empty: set one of and, or, not and comparison")
                 return And()
 
     def _parts(self, messages: list[pb.Filter], path: str) -> tuple[Filter, ...]:
@@ -101,7 +105,7 @@ class _FilterReader:
         if operator is Operator.IN and message.HasField("value"):
             self._found.add_filter(f"{path}.value", "IN takes `values`")
         if operator is not Operator.IN and message.values:
-            self._found.add_filter(f"{path}.values", f"{operator.name} takes `value`")
+            self._found.add_filter(f"{path}.values", "are for IN only")
         single = [message.value] if message.HasField("value") else []
         given = list(message.values) if operator is Operator.IN else single
         values = tuple(self._value(value, path) for value in given)
