@@ -80,7 +80,7 @@ class OrchestratorServiceServicer(object):
 
     def EvictAnswer(self, request, context):
         """EvictAnswer removes a cached answer, so that the next ask is answered afresh. Needs the role "ingest". Idempotent.
-        Reasons: ANSWER_NOT_FOUND, CACHE_UNAVAILABLE, PERMISSION_DENIED.
+        Reasons: FIELD_INVALID, ANSWER_NOT_FOUND, CACHE_UNAVAILABLE, PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -125,7 +125,7 @@ class OrchestratorServiceStub(typing.Generic[_OrchestratorServiceAskType, _Orche
 
     EvictAnswer: _OrchestratorServiceEvictAnswerType
     """EvictAnswer removes a cached answer, so that the next ask is answered afresh. Needs the role "ingest". Idempotent.
-    Reasons: ANSWER_NOT_FOUND, CACHE_UNAVAILABLE, PERMISSION_DENIED.
+    Reasons: FIELD_INVALID, ANSWER_NOT_FOUND, CACHE_UNAVAILABLE, PERMISSION_DENIED.
     """
 
 OrchestratorServiceAsyncStub: typing_extensions.TypeAlias = OrchestratorServiceStub[
@@ -178,7 +178,7 @@ class OrchestratorServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[rag.orchestrator.v1.orchestrator_pb2.EvictAnswerResponse, collections.abc.Awaitable[rag.orchestrator.v1.orchestrator_pb2.EvictAnswerResponse]]:
         """EvictAnswer removes a cached answer, so that the next ask is answered afresh. Needs the role "ingest". Idempotent.
-        Reasons: ANSWER_NOT_FOUND, CACHE_UNAVAILABLE, PERMISSION_DENIED.
+        Reasons: FIELD_INVALID, ANSWER_NOT_FOUND, CACHE_UNAVAILABLE, PERMISSION_DENIED.
         """
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

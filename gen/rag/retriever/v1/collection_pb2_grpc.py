@@ -57,15 +57,15 @@ class CollectionServiceServicer(object):
     """
 
     def GetCollection(self, request, context):
-        """GetCollection returns one collection. Reasons: COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE.
+        """GetCollection returns one collection. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """ListCollections returns the tenant's collections by name, in pages (AIP-158). Reasons: PAGE_TOKEN_INVALID,
-        CATALOGUE_UNAVAILABLE.
+        """ListCollections returns the tenant's collections by name, in pages (AIP-158). Reasons: FIELD_INVALID,
+        PAGE_TOKEN_INVALID, CATALOGUE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,7 +73,7 @@ class CollectionServiceServicer(object):
 
     def DeleteCollection(self, request, context):
         """DeleteCollection removes a collection with all its documents; needs the role "admin". Reads that start afterwards get
-        COLLECTION_NOT_FOUND. Reasons: COLLECTION_NOT_FOUND, PERMISSION_DENIED, CATALOGUE_UNAVAILABLE.
+        COLLECTION_NOT_FOUND. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, PERMISSION_DENIED, CATALOGUE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

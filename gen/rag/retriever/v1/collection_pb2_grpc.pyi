@@ -109,16 +109,16 @@ class CollectionServiceStub(typing.Generic[_CollectionServiceGetCollectionType, 
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetCollection: _CollectionServiceGetCollectionType
-    """GetCollection returns one collection. Reasons: COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE."""
+    """GetCollection returns one collection. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE."""
 
     ListCollections: _CollectionServiceListCollectionsType
-    """ListCollections returns the tenant's collections by name, in pages (AIP-158). Reasons: PAGE_TOKEN_INVALID,
-    CATALOGUE_UNAVAILABLE.
+    """ListCollections returns the tenant's collections by name, in pages (AIP-158). Reasons: FIELD_INVALID,
+    PAGE_TOKEN_INVALID, CATALOGUE_UNAVAILABLE.
     """
 
     DeleteCollection: _CollectionServiceDeleteCollectionType
     """DeleteCollection removes a collection with all its documents; needs the role "admin". Reads that start afterwards get
-    COLLECTION_NOT_FOUND. Reasons: COLLECTION_NOT_FOUND, PERMISSION_DENIED, CATALOGUE_UNAVAILABLE.
+    COLLECTION_NOT_FOUND. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, PERMISSION_DENIED, CATALOGUE_UNAVAILABLE.
     """
 
 CollectionServiceAsyncStub: typing_extensions.TypeAlias = CollectionServiceStub[
@@ -145,7 +145,7 @@ class CollectionServiceServicer(metaclass=abc.ABCMeta):
         request: rag.retriever.v1.collection_pb2.GetCollectionRequest,
         context: _ServicerContext,
     ) -> typing.Union[rag.retriever.v1.collection_pb2.Collection, collections.abc.Awaitable[rag.retriever.v1.collection_pb2.Collection]]:
-        """GetCollection returns one collection. Reasons: COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE."""
+        """GetCollection returns one collection. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE."""
 
     @abc.abstractmethod
     def ListCollections(
@@ -153,8 +153,8 @@ class CollectionServiceServicer(metaclass=abc.ABCMeta):
         request: rag.retriever.v1.collection_pb2.ListCollectionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[rag.retriever.v1.collection_pb2.ListCollectionsResponse, collections.abc.Awaitable[rag.retriever.v1.collection_pb2.ListCollectionsResponse]]:
-        """ListCollections returns the tenant's collections by name, in pages (AIP-158). Reasons: PAGE_TOKEN_INVALID,
-        CATALOGUE_UNAVAILABLE.
+        """ListCollections returns the tenant's collections by name, in pages (AIP-158). Reasons: FIELD_INVALID,
+        PAGE_TOKEN_INVALID, CATALOGUE_UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -164,7 +164,7 @@ class CollectionServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[rag.retriever.v1.collection_pb2.DeleteCollectionResponse, collections.abc.Awaitable[rag.retriever.v1.collection_pb2.DeleteCollectionResponse]]:
         """DeleteCollection removes a collection with all its documents; needs the role "admin". Reads that start afterwards get
-        COLLECTION_NOT_FOUND. Reasons: COLLECTION_NOT_FOUND, PERMISSION_DENIED, CATALOGUE_UNAVAILABLE.
+        COLLECTION_NOT_FOUND. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, PERMISSION_DENIED, CATALOGUE_UNAVAILABLE.
         """
 
 def add_CollectionServiceServicer_to_server(servicer: CollectionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -362,7 +362,7 @@ class ListDocumentsRequest(google.protobuf.message.Message):
     collection: builtins.str
     """Collection name. Required."""
     page_size: builtins.int
-    """How many at most: 1 to 1,000; 0 means 50, more means 1,000."""
+    """How many at most: 1 to 1,000; 0 means 50, more means 1,000. A page of very large records ends early."""
     page_token: builtins.str
     """next_page_token of the page before; empty for the first. Every other field must be as in that call."""
     @property

@@ -71,14 +71,16 @@ class DocumentServiceServicer(object):
     def PutDocument(self, request, context):
         """PutDocument stores a document, replacing the one with the same id. Idempotent by content: an equal document is
         UNCHANGED. At most 3 MiB; larger ones go through IngestDocuments. Deadline: seconds; embedding takes about 15 ms a chunk.
-        Reasons: FIELD_INVALID, METADATA_CONFLICT, every DOCUMENT_ reason, STORAGE_FULL, CATALOGUE_UNAVAILABLE, CONFLICT.
+        Reasons: FIELD_INVALID, METADATA_CONFLICT, every DOCUMENT_ reason, EMBEDDER_UNAVAILABLE (the collection was made with
+        another), STORAGE_FULL, CATALOGUE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED, PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDocument(self, request, context):
-        """GetDocument returns one document the caller may read. Reasons: COLLECTION_NOT_FOUND, DOCUMENT_NOT_FOUND.
+        """GetDocument returns one document the caller may read. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND,
+        DOCUMENT_NOT_FOUND, CATALOGUE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +88,7 @@ class DocumentServiceServicer(object):
 
     def ListDocuments(self, request, context):
         """ListDocuments returns the documents the caller may read, by id, in pages (AIP-158). Reasons: FIELD_INVALID,
-        FILTER_INVALID, PAGE_TOKEN_INVALID, COLLECTION_NOT_FOUND.
+        FILTER_INVALID, PAGE_TOKEN_INVALID, COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +96,7 @@ class DocumentServiceServicer(object):
 
     def DeleteDocument(self, request, context):
         """DeleteDocument removes a document and every chunk of it. Idempotent: deleting it again is DOCUMENT_NOT_FOUND.
+        Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, DOCUMENT_NOT_FOUND, CATALOGUE_UNAVAILABLE, CONFLICT, PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +106,8 @@ class DocumentServiceServicer(object):
         """IngestDocuments stores a stream of documents and answers each with one result, in the order they were sent. A bad
         document fails alone. The server reads no faster than it can store: the stream's flow control is the back-pressure.
         Documents acknowledged before a stream breaks stay stored; sending everything again is safe and cheap (UNCHANGED).
+        A document fails with the reasons of PutDocument, and DOCUMENT_DUPLICATED; the stream itself with FIELD_INVALID (no
+        collection in the first message), MESSAGE_MALFORMED, MESSAGE_TOO_LARGE, PERMISSION_DENIED, OVERLOADED, SHUTTING_DOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

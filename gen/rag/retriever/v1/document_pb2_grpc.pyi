@@ -161,24 +161,31 @@ class DocumentServiceStub(typing.Generic[_DocumentServicePutDocumentType, _Docum
     PutDocument: _DocumentServicePutDocumentType
     """PutDocument stores a document, replacing the one with the same id. Idempotent by content: an equal document is
     UNCHANGED. At most 3 MiB; larger ones go through IngestDocuments. Deadline: seconds; embedding takes about 15 ms a chunk.
-    Reasons: FIELD_INVALID, METADATA_CONFLICT, every DOCUMENT_ reason, STORAGE_FULL, CATALOGUE_UNAVAILABLE, CONFLICT.
+    Reasons: FIELD_INVALID, METADATA_CONFLICT, every DOCUMENT_ reason, EMBEDDER_UNAVAILABLE (the collection was made with
+    another), STORAGE_FULL, CATALOGUE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED, PERMISSION_DENIED.
     """
 
     GetDocument: _DocumentServiceGetDocumentType
-    """GetDocument returns one document the caller may read. Reasons: COLLECTION_NOT_FOUND, DOCUMENT_NOT_FOUND."""
+    """GetDocument returns one document the caller may read. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND,
+    DOCUMENT_NOT_FOUND, CATALOGUE_UNAVAILABLE.
+    """
 
     ListDocuments: _DocumentServiceListDocumentsType
     """ListDocuments returns the documents the caller may read, by id, in pages (AIP-158). Reasons: FIELD_INVALID,
-    FILTER_INVALID, PAGE_TOKEN_INVALID, COLLECTION_NOT_FOUND.
+    FILTER_INVALID, PAGE_TOKEN_INVALID, COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE.
     """
 
     DeleteDocument: _DocumentServiceDeleteDocumentType
-    """DeleteDocument removes a document and every chunk of it. Idempotent: deleting it again is DOCUMENT_NOT_FOUND."""
+    """DeleteDocument removes a document and every chunk of it. Idempotent: deleting it again is DOCUMENT_NOT_FOUND.
+    Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, DOCUMENT_NOT_FOUND, CATALOGUE_UNAVAILABLE, CONFLICT, PERMISSION_DENIED.
+    """
 
     IngestDocuments: _DocumentServiceIngestDocumentsType
     """IngestDocuments stores a stream of documents and answers each with one result, in the order they were sent. A bad
     document fails alone. The server reads no faster than it can store: the stream's flow control is the back-pressure.
     Documents acknowledged before a stream breaks stay stored; sending everything again is safe and cheap (UNCHANGED).
+    A document fails with the reasons of PutDocument, and DOCUMENT_DUPLICATED; the stream itself with FIELD_INVALID (no
+    collection in the first message), MESSAGE_MALFORMED, MESSAGE_TOO_LARGE, PERMISSION_DENIED, OVERLOADED, SHUTTING_DOWN.
     """
 
 DocumentServiceAsyncStub: typing_extensions.TypeAlias = DocumentServiceStub[
@@ -217,7 +224,8 @@ class DocumentServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[rag.retriever.v1.document_pb2.PutDocumentResponse, collections.abc.Awaitable[rag.retriever.v1.document_pb2.PutDocumentResponse]]:
         """PutDocument stores a document, replacing the one with the same id. Idempotent by content: an equal document is
         UNCHANGED. At most 3 MiB; larger ones go through IngestDocuments. Deadline: seconds; embedding takes about 15 ms a chunk.
-        Reasons: FIELD_INVALID, METADATA_CONFLICT, every DOCUMENT_ reason, STORAGE_FULL, CATALOGUE_UNAVAILABLE, CONFLICT.
+        Reasons: FIELD_INVALID, METADATA_CONFLICT, every DOCUMENT_ reason, EMBEDDER_UNAVAILABLE (the collection was made with
+        another), STORAGE_FULL, CATALOGUE_UNAVAILABLE, CONFLICT, DEADLINE_EXCEEDED, PERMISSION_DENIED.
         """
 
     @abc.abstractmethod
@@ -226,7 +234,9 @@ class DocumentServiceServicer(metaclass=abc.ABCMeta):
         request: rag.retriever.v1.document_pb2.GetDocumentRequest,
         context: _ServicerContext,
     ) -> typing.Union[rag.retriever.v1.document_pb2.Document, collections.abc.Awaitable[rag.retriever.v1.document_pb2.Document]]:
-        """GetDocument returns one document the caller may read. Reasons: COLLECTION_NOT_FOUND, DOCUMENT_NOT_FOUND."""
+        """GetDocument returns one document the caller may read. Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND,
+        DOCUMENT_NOT_FOUND, CATALOGUE_UNAVAILABLE.
+        """
 
     @abc.abstractmethod
     def ListDocuments(
@@ -235,7 +245,7 @@ class DocumentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[rag.retriever.v1.document_pb2.ListDocumentsResponse, collections.abc.Awaitable[rag.retriever.v1.document_pb2.ListDocumentsResponse]]:
         """ListDocuments returns the documents the caller may read, by id, in pages (AIP-158). Reasons: FIELD_INVALID,
-        FILTER_INVALID, PAGE_TOKEN_INVALID, COLLECTION_NOT_FOUND.
+        FILTER_INVALID, PAGE_TOKEN_INVALID, COLLECTION_NOT_FOUND, CATALOGUE_UNAVAILABLE.
         """
 
     @abc.abstractmethod
@@ -244,7 +254,9 @@ class DocumentServiceServicer(metaclass=abc.ABCMeta):
         request: rag.retriever.v1.document_pb2.DeleteDocumentRequest,
         context: _ServicerContext,
     ) -> typing.Union[rag.retriever.v1.document_pb2.DeleteDocumentResponse, collections.abc.Awaitable[rag.retriever.v1.document_pb2.DeleteDocumentResponse]]:
-        """DeleteDocument removes a document and every chunk of it. Idempotent: deleting it again is DOCUMENT_NOT_FOUND."""
+        """DeleteDocument removes a document and every chunk of it. Idempotent: deleting it again is DOCUMENT_NOT_FOUND.
+        Reasons: FIELD_INVALID, COLLECTION_NOT_FOUND, DOCUMENT_NOT_FOUND, CATALOGUE_UNAVAILABLE, CONFLICT, PERMISSION_DENIED.
+        """
 
     @abc.abstractmethod
     def IngestDocuments(
@@ -255,6 +267,8 @@ class DocumentServiceServicer(metaclass=abc.ABCMeta):
         """IngestDocuments stores a stream of documents and answers each with one result, in the order they were sent. A bad
         document fails alone. The server reads no faster than it can store: the stream's flow control is the back-pressure.
         Documents acknowledged before a stream breaks stay stored; sending everything again is safe and cheap (UNCHANGED).
+        A document fails with the reasons of PutDocument, and DOCUMENT_DUPLICATED; the stream itself with FIELD_INVALID (no
+        collection in the first message), MESSAGE_MALFORMED, MESSAGE_TOO_LARGE, PERMISSION_DENIED, OVERLOADED, SHUTTING_DOWN.
         """
 
 def add_DocumentServiceServicer_to_server(servicer: DocumentServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -102,7 +102,8 @@ Global___FieldType: typing_extensions.TypeAlias = FieldType
 
 @typing.final
 class Filter(google.protobuf.message.Message):
-    """Filter is a tree of conditions; empty means everything. At most 64 nodes and 8 levels.
+    """Filter is a tree of conditions; an empty tree means everything, an empty node within one is FILTER_INVALID. At most
+    64 nodes and 8 levels.
 
     Fields are the metadata fields of the collection (at most 32, type fixed by first use) and these built-in ones:
     document_id, title, uri, source, content_type, section (strings) and page (number). A missing value: `exists` is false,

@@ -102,7 +102,7 @@ class RetrieveRequest(google.protobuf.message.Message):
     query: builtins.str
     """What to look for: 1 to 4,096 characters that are not all white space. Required."""
     top_k: builtins.int
-    """How many passages: 1 to 100; 0 means 5."""
+    """How many passages: 1 to 100; 0 means the server's default (5)."""
     legs: Global___Legs.ValueType
     """Which legs to search; unspecified means both."""
     min_generation: builtins.int

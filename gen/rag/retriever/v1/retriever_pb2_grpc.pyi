@@ -90,7 +90,8 @@ class RetrieverServiceStub(typing.Generic[_RetrieverServiceRetrieveType, _Retrie
     """Retrieve returns the best passages, best first. Idempotent, without side effects: the mesh may retry it.
     Deadline: 250 ms is typical; the server stops itself after 5 s whatever the caller allows.
     A leg that is down or late is left out and named in `degraded`. Reasons: FIELD_INVALID, FILTER_INVALID,
-    COLLECTION_NOT_FOUND, GENERATION_NOT_REACHED, SEARCH_UNAVAILABLE (both legs), CATALOGUE_UNAVAILABLE, DEADLINE_EXCEEDED.
+    COLLECTION_NOT_FOUND, GENERATION_NOT_REACHED, SEARCH_UNAVAILABLE (both legs), CATALOGUE_UNAVAILABLE, OVERLOADED,
+    DEADLINE_EXCEEDED.
     """
 
     GetSnapshot: _RetrieverServiceGetSnapshotType
@@ -123,7 +124,8 @@ class RetrieverServiceServicer(metaclass=abc.ABCMeta):
         """Retrieve returns the best passages, best first. Idempotent, without side effects: the mesh may retry it.
         Deadline: 250 ms is typical; the server stops itself after 5 s whatever the caller allows.
         A leg that is down or late is left out and named in `degraded`. Reasons: FIELD_INVALID, FILTER_INVALID,
-        COLLECTION_NOT_FOUND, GENERATION_NOT_REACHED, SEARCH_UNAVAILABLE (both legs), CATALOGUE_UNAVAILABLE, DEADLINE_EXCEEDED.
+        COLLECTION_NOT_FOUND, GENERATION_NOT_REACHED, SEARCH_UNAVAILABLE (both legs), CATALOGUE_UNAVAILABLE, OVERLOADED,
+        DEADLINE_EXCEEDED.
         """
 
     @abc.abstractmethod
