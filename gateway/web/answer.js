@@ -6,6 +6,7 @@ import { figures } from "./figures.js";
 import { degradedBox, errorBox, sameDegradation } from "./notices.js";
 import { Prose } from "./prose.js";
 import { SourceList } from "./sources.js";
+import { supporting } from "./support.js";
 import { cacheBadge, counted, errorWords, groundingBadge, isHit, partialWords } from "./words.js";
 
 export class AnswerView {
@@ -30,7 +31,7 @@ export class AnswerView {
   constructor(context) {
     this.context = context;
     this.sources = new SourceList(context);
-    this.prose = new Prose((marker) => this.#citation(marker));
+    this.prose = new Prose((marker, at) => this.#citation(marker, at));
     this.node = el(
       "article.turn",
       { aria: { busy: "true", label: `Answer to: ${context.question}` } },
@@ -58,7 +59,7 @@ export class AnswerView {
       case "retrieval.completed":
         return this.#retrieved(data);
       case "citation.added":
-        return this.sources.cite(data.citation);
+        return this.sources.cite(data.citation, this.text.length);
       case "answer.delta":
         return this.#more(data.text);
       case "answer.completed":
@@ -150,7 +151,7 @@ export class AnswerView {
     return [this.text, ...(lines.length ? ["", ...lines] : [])].join("\n");
   }
 
-  #citation(marker) {
+  #citation(marker, at) {
     const source = this.sources.source(marker);
     if (!source) return null;
     const name = source.title || source.documentId;
@@ -159,12 +160,19 @@ export class AnswerView {
       {
         type: "button",
         title: name,
-        data: { marker },
+        data: { marker, at },
         aria: { label: `Source ${marker}: ${name}` },
-        on: { click: () => this.sources.jump(marker) },
+        on: { click: () => this.#jump(marker, at) },
       },
       String(marker),
     );
+  }
+
+  /** To the source of a marker, and in it to the words behind this use of the marker. */
+  #jump(marker, at) {
+    const markers = this.prose.node.querySelectorAll(`.cite[data-marker="${marker}"]`);
+    const uses = [...markers].map((button) => Number(button.dataset.at));
+    this.sources.jump(marker, supporting(this.sources.quotes(marker), { text: this.text, uses, at }));
   }
 
   #badge({ label, tone }) {

@@ -84,16 +84,3 @@ export function safeHref(uri) {
     return "";
   }
 }
-
-/** Text with some ranges marked; ranges are sorted, apart, and count UTF-16 units. */
-export function markedText(text, ranges, tag = "mark") {
-  const nodes = [];
-  let at = 0;
-  for (const [start, end] of ranges) {
-    if (start > at) nodes.push(document.createTextNode(text.slice(at, start)));
-    if (end > start) nodes.push(el(tag, {}, text.slice(start, end)));
-    at = Math.max(at, end);
-  }
-  if (at < text.length) nodes.push(document.createTextNode(text.slice(at)));
-  return nodes;
-}

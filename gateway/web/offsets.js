@@ -28,11 +28,6 @@ export function utf16Range(text, start, end) {
   return [from, Math.max(from, to)];
 }
 
-export function sliceByPoints(text, start, end) {
-  const [from, to] = utf16Range(text, start, end);
-  return text.slice(from, to);
-}
-
 /** The nearest index that does not part a surrogate pair. */
 export function wholeCharacter(text, index) {
   const at = clamp(index, text.length);

@@ -45,7 +45,10 @@ export class Prose {
   #shown = [];
   #citation;
 
-  /** @param {(marker: number) => Node|null} citation Makes the button of a marker, or null to leave it text. */
+  /**
+   * @param {(marker: number, at: number) => Node|null} citation Makes the button of the marker that stands at this
+   *   place of the text, or null to leave it text.
+   */
   constructor(citation) {
     this.node = el("div.prose");
     this.#citation = citation;
@@ -53,9 +56,12 @@ export class Prose {
 
   show(text) {
     const wanted = blocks(text);
+    let end = 0;
     wanted.forEach((block, index) => {
+      const at = text.indexOf(block, end); // only blank lines lie between
+      end = at + block.length;
       if (this.#shown[index] === block) return;
-      const node = blockNode(block, this.#citation);
+      const node = blockNode(block, at, this.#citation);
       const old = this.node.children[index];
       if (old) replaceKeepingFocus(old, node);
       else this.node.append(node);
@@ -71,28 +77,40 @@ function replaceKeepingFocus(old, node) {
   if (held >= 0) node.querySelectorAll("button")[held]?.focus({ preventScroll: true });
 }
 
-function blockNode(block, citation) {
+function blockNode(block, at, citation) {
   const lines = block.split("\n");
   if (FENCE.test(lines[0])) {
     const isClosed = lines.length > 1 && FENCE.test(lines.at(-1));
     return el("pre", { tabindex: "0" }, el("code", {}, lines.slice(1, isClosed ? -1 : undefined).join("\n")));
   }
-  if (lines.every((line) => BULLET.test(line))) return list("ul", BULLET, lines, citation);
-  if (lines.every((line) => NUMBER.test(line))) return list("ol", NUMBER, lines, citation);
+  if (lines.every((line) => BULLET.test(line))) return list("ul", BULLET, { lines, at }, citation);
+  if (lines.every((line) => NUMBER.test(line))) return list("ol", NUMBER, { lines, at }, citation);
   if (lines.length === 1 && HEADING.test(block))
-    return el("p.prose-title", {}, ...inline(block.replace(HEADING, ""), citation));
-  return el("p", {}, ...inline(block, citation));
+    return el("p.prose-title", {}, ...unsigned(block, HEADING, at, citation));
+  return el("p", {}, ...inline(block, at, citation));
 }
 
-function list(tag, sign, lines, citation) {
-  return el(tag, {}, ...lines.map((line) => el("li", {}, ...inline(line.replace(sign, ""), citation))));
+function list(tag, sign, { lines, at }, citation) {
+  let start = at;
+  const items = lines.map((line) => {
+    const item = el("li", {}, ...unsigned(line, sign, start, citation));
+    start += line.length + 1;
+    return item;
+  });
+  return el(tag, {}, ...items);
 }
 
-function inline(text, citation) {
+/** A line without the sign it begins with. */
+function unsigned(line, sign, at, citation) {
+  const rest = line.replace(sign, "");
+  return inline(rest, at + line.length - rest.length, citation);
+}
+
+function inline(text, start, citation) {
   const nodes = [];
   let at = 0;
   for (const found of text.matchAll(INLINE)) {
-    const node = inlineNode(found, citation);
+    const node = inlineNode(found, start + found.index, citation);
     if (!node) continue;
     if (found.index > at) nodes.push(text.slice(at, found.index));
     nodes.push(node);
@@ -102,8 +120,8 @@ function inline(text, citation) {
   return nodes;
 }
 
-function inlineNode([, code, strong, marker], citation) {
+function inlineNode([, code, strong, marker], at, citation) {
   if (code !== undefined) return el("code", {}, code);
-  if (strong !== undefined) return el("strong", {}, ...inline(strong, citation));
-  return citation(Number(marker));
+  if (strong !== undefined) return el("strong", {}, ...inline(strong, at + "**".length, citation));
+  return citation(Number(marker), at);
 }

@@ -1,57 +1,104 @@
-// A source in its document: the text around the passage, the quoted words marked by the offsets of the contract.
+// A source in its document: the text around the passage, its quotes marked by the offsets of the contract.
 
 import { getDocument } from "./api.js";
 import { openDialog } from "./dialog.js";
-import { addressNode, el, markedText, replaceChildren } from "./dom.js";
-import { sliceByPoints, softened, utf16Range, windowAround } from "./offsets.js";
+import { addressNode, el, replaceChildren } from "./dom.js";
+import { byPlace, markedNodes, marksIn } from "./marks.js";
+import { softened, utf16Range, windowAround } from "./offsets.js";
 import { count, counted, errorWords, moment, place, valueText } from "./words.js";
 
 const STEP = 2500; // characters shown before and after the passage, and added by each "more"
 
 /**
- * @param {{collection: string, sources: object[], citations: Map<number, object>, marker: number,
- *   onOnly: (documentId: string) => void}} what
+ * @param {{collection: string, sources: object[], quotes: Map<number, object[]>, marker: number, quote: object|null,
+ *   onOnly: (documentId: string) => void}} what `quotes` of each marker; `quote`: where to begin, null for the first.
  */
-export function openReader({ collection, sources, citations, marker, onOnly }) {
-  let at = sources.findIndex((source) => source.marker === marker);
-  const body = el("div.reader");
-  const aborter = new AbortController();
-  const dialog = openDialog({ title: "Source", body, kind: "drawer", onClose: () => aborter.abort() });
-  const title = dialog.querySelector("h2");
-  const show = async () => {
-    const source = sources[at];
-    title.textContent = `Source ${source.marker}`;
-    const text = el(
-      "div.reader-text",
-      { tabindex: "0", role: "region", aria: { label: "Text of the document" } },
-      el("p.note", {}, "Loading the document"),
+export function openReader(what) {
+  new Reader(what).show();
+}
+
+/** Steps through the quotes of all sources; a source without one is a step of its own. */
+class Reader {
+  #body = el("div.reader");
+  #aborter = new AbortController();
+  #documents = new Map(); // asked for once, however many quotes are looked at
+
+  constructor({ collection, sources, quotes, marker, quote, onOnly }) {
+    this.collection = collection;
+    this.onOnly = onOnly;
+    this.steps = sources.flatMap((source) => stepsOf(source, byPlace(quotes.get(source.marker) ?? [])));
+    this.at = this.steps.findIndex((step) => step.source.marker === marker && (!quote || step.quote === quote));
+    this.dialog = openDialog({
+      title: this.steps[this.at].title,
+      body: this.#body,
+      kind: "drawer",
+      onClose: () => this.#aborter.abort(),
+    });
+    this.title = this.dialog.querySelector("h2");
+    this.title.setAttribute("aria-live", "polite"); // a step says where it leads
+  }
+
+  async show() {
+    const step = this.steps[this.at];
+    this.title.textContent = step.title;
+    const text = textBox();
+    const head = el("div.reader-head", {}, ...heading(step.source));
+    replaceChildren(this.#body, head, text, this.#foot(step.source));
+    const loaded = await this.#load(step.source.documentId);
+    if (text.isConnected) fillText(text, head, { ...step, ...loaded });
+  }
+
+  async #load(documentId) {
+    const known = this.#documents.get(documentId);
+    if (known) return known;
+    const loaded = await load(this.collection, documentId, this.#aborter.signal);
+    if (loaded.document) this.#documents.set(documentId, loaded);
+    return loaded;
+  }
+
+  #foot(source) {
+    const only = () => {
+      this.dialog.close();
+      this.onOnly(source.documentId);
+    };
+    return el(
+      "div.reader-foot",
+      {},
+      el("button.secondary", { type: "button", on: { click: only } }, "Ask only this"),
+      el("span.bar-gap"),
+      this.#stepButton("previous", "Previous", -1),
+      this.#stepButton("next", "Next", 1),
     );
-    const head = el("div.reader-head", {}, ...heading(source));
-    replaceChildren(body, head, text, navigation(sources, at, { move, only: () => only(source) }));
-    const loaded = await load(collection, source.documentId, aborter.signal);
-    if (text.isConnected) fillText(text, head, { source, citation: citations.get(source.marker), ...loaded });
-  };
-  const move = (step) => {
-    at += step;
-    show();
-    body.querySelector(step < 0 ? ".previous" : ".next")?.focus();
-  };
-  const only = (source) => {
-    dialog.close();
-    onOnly(source.documentId);
-  };
-  show();
+  }
+
+  #stepButton(name, label, by) {
+    const click = () => {
+      this.at += by;
+      this.show();
+      const again = this.#body.querySelector(`.${name}`);
+      (again.disabled ? this.#body.querySelector(".reader-foot .quiet:enabled") : again)?.focus();
+    };
+    const disabled = !this.steps[this.at + by];
+    return el(`button.quiet.${name}`, { type: "button", disabled, on: { click } }, label);
+  }
+}
+
+function stepsOf(source, quotes) {
+  const title = `Source ${source.marker}`;
+  if (quotes.length < 2) return [{ title, source, quotes, quote: quotes[0] ?? null }];
+  return quotes.map((quote, index) => ({
+    title: `${title}, quote ${index + 1} of ${quotes.length}`,
+    source,
+    quotes,
+    quote,
+  }));
 }
 
 /** A document of the browser, from its beginning. */
 export function openDocument({ collection, document: known, onOnly }) {
   const source = { ...known, marker: 0, section: "", page: 0, startChar: 0, endChar: 0, text: "" };
   const aborter = new AbortController();
-  const text = el(
-    "div.reader-text",
-    { tabindex: "0", role: "region", aria: { label: "Text of the document" } },
-    el("p.note", {}, "Loading the document"),
-  );
+  const text = textBox();
   const head = el("div.reader-head", {}, ...heading(source));
   const only = el("button.secondary", { type: "button" }, "Ask only this");
   const body = el("div.reader", {}, head, text, el("div.reader-foot", {}, only));
@@ -60,7 +107,8 @@ export function openDocument({ collection, document: known, onOnly }) {
     dialog.close();
     onOnly(known.documentId);
   });
-  load(collection, known.documentId, aborter.signal).then((loaded) => fillText(text, head, { source, ...loaded }));
+  const step = { source, quotes: [], quote: null };
+  load(collection, known.documentId, aborter.signal).then((loaded) => fillText(text, head, { ...step, ...loaded }));
 }
 
 async function load(collection, documentId, signal) {
@@ -71,6 +119,14 @@ async function load(collection, documentId, signal) {
   }
 }
 
+function textBox() {
+  return el(
+    "div.reader-text",
+    { tabindex: "0", role: "region", aria: { label: "Text of the document" } },
+    el("p.note", {}, "Loading the document"),
+  );
+}
+
 function heading(source) {
   const where = place(source);
   return [
@@ -79,92 +135,52 @@ function heading(source) {
   ].filter(Boolean);
 }
 
-function navigation(sources, at, { move, only }) {
-  const step = (name, label, by) =>
-    el(`button.quiet.${name}`, { type: "button", disabled: !sources[at + by], on: { click: () => move(by) } }, label);
-  return el(
-    "div.reader-foot",
-    {},
-    el("button.secondary", { type: "button", on: { click: only } }, "Ask only this"),
-    el("span.bar-gap"),
-    step("previous", "Previous", -1),
-    step("next", "Next", 1),
-  );
-}
-
-function fillText(box, head, { source, citation, document, error }) {
+function fillText(box, head, { source, quotes, quote, document, error }) {
   if (error?.name === "AbortError") return;
   if (document) head.append(facts(source, document));
   const passage = document && utf16Range(document.text, source.startChar, source.endChar);
   const isSame = document && (!source.text || document.text.slice(...passage) === source.text);
   if (isSame) {
-    const quote = citation ? quoteIn(document.text, citation) : null;
-    showWindow(box, softened(document.text), passage, quote);
+    const marks = marksIn(document.text, 0, quotes, quote);
+    const whole = { range: passage, isCurrent: false }; // nothing of it is quoted: it was found
+    showWindow(box, softened(document.text), { passage, marks: marks.length ? marks : [whole] });
   } else {
     const notice = document
       ? "The document has changed since this answer. This is the passage as it was."
       : errorWords(error)[0];
-    replaceChildren(box, el("p.note.caution", {}, notice), passageText(source, citation));
+    const marks = marksIn(source.text, source.startChar, quotes, quote);
+    const text = el("p.document-text", {}, ...markedNodes(source.text, [0, source.text.length], marks));
+    replaceChildren(box, el("p.note.caution", {}, notice), text);
   }
+  const sought = ["mark[aria-current]", "mark", ".passage-range"].map((name) => box.querySelector(name)).find(Boolean);
+  sought?.scrollIntoView({ block: "center" });
 }
 
-function passageText(source, citation) {
-  const range = citation
-    ? utf16Range(source.text, citation.startChar - source.startChar, citation.endChar - source.startChar)
-    : [0, 0];
-  return el("p.document-text", {}, ...markedText(source.text, range[1] > range[0] ? [range] : []));
-}
-
-function showWindow(box, text, passage, quote) {
+function showWindow(box, text, { passage, marks }) {
   let [from, to] = windowAround(text, passage, STEP, STEP);
+  const part = (start, end) => markedNodes(text, [start, end], marks);
   const render = () => {
-    const more = (label, grow) =>
-      el(
-        "button.quiet.more",
-        {
-          type: "button",
-          on: {
-            click: () => {
-              grow();
-              render();
-            },
-          },
-        },
-        label,
-      );
+    const above = moreButton("Show more above", () => {
+      from = windowAround(text, [from, from], STEP, 0)[0];
+      render();
+    });
+    const below = moreButton("Show more below", () => {
+      to = windowAround(text, [to, to], 0, STEP)[1];
+      render();
+    });
     const inside = [
-      text.slice(from, passage[0]),
-      passage[1] > passage[0] ? el("span.passage-range", {}, ...passageNodes(text, passage, quote)) : "",
-      text.slice(passage[1], to),
+      ...part(from, passage[0]),
+      passage[1] > passage[0] ? el("span.passage-range", {}, ...part(...passage)) : "",
+      ...part(passage[1], to),
     ];
-    replaceChildren(
-      box,
-      from > 0
-        ? more("Show more above", () => {
-            from = windowAround(text, [from, from], STEP, 0)[0];
-          })
-        : null,
-      el("p.document-text", {}, ...inside.filter(Boolean)),
-      to < text.length
-        ? more("Show more below", () => {
-            to = windowAround(text, [to, to], 0, STEP)[1];
-          })
-        : null,
-    );
+    const shown = el("p.document-text", {}, ...inside);
+    replaceChildren(box, from > 0 ? above : null, shown, to < text.length ? below : null);
   };
   render();
-  (box.querySelector("mark") ?? box.querySelector(".passage-range"))?.scrollIntoView({ block: "center" });
 }
 
-function passageNodes(text, [start, end], quote) {
-  const inside = quote ?? [start, end];
-  const range = [Math.max(inside[0], start) - start, Math.min(inside[1], end) - start];
-  return markedText(text.slice(start, end), range[1] > range[0] ? [range] : []);
-}
-
-function quoteIn(text, citation) {
-  const isThere = sliceByPoints(text, citation.startChar, citation.endChar) === citation.quote;
-  return isThere ? utf16Range(text, citation.startChar, citation.endChar) : null;
+function moreButton(label, click) {
+  return el("button.quiet.more", { type: "button", on: { click } }, label);
 }
 
 function facts(source, document) {

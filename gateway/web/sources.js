@@ -1,7 +1,9 @@
-// The numbered passages of an answer: those it cites with the quoted words marked, and those that were found as well.
+// The numbered passages of an answer: those it cites with every quote marked, and those that were found as well.
 
+import { status } from "./announce.js";
 import { addressNode, el, safeHref } from "./dom.js";
-import { utf16Range, windowAround } from "./offsets.js";
+import { byPlace, markedNodes, marksIn } from "./marks.js";
+import { windowAround } from "./offsets.js";
 import { openReader } from "./reader.js";
 import { counted, place } from "./words.js";
 
@@ -11,7 +13,8 @@ const MARKDOWN = /\.(md|markdown)$/i;
 
 export class SourceList {
   #sources = [];
-  #citations = new Map();
+  #quotes = new Map(); // of each marker, in the order they were announced
+  #current = new Map(); // of each marker, the quote that was asked for last
   #items = new Map();
   #cited = el("ol.source-list");
   #others = el("ol.source-list");
@@ -36,37 +39,61 @@ export class SourceList {
     return this.#sources.find((source) => source.marker === marker) ?? null;
   }
 
+  /** Its quotes, in the order they were announced. */
+  quotes(marker) {
+    return this.#quotes.get(marker) ?? [];
+  }
+
   show(sources) {
     this.#sources = sources;
     for (const source of sources) {
-      const item = el("li.source", { tabindex: "-1", data: { marker: source.marker } });
+      const item = el("li.source", { tabindex: "-1", data: { marker: source.marker } }, ...this.#card(source));
       this.#items.set(source.marker, item);
-      this.#fill(item, source);
       this.#others.append(item);
+      this.#mark(source.marker);
     }
     this.#update();
   }
 
-  cite(citation) {
-    this.#citations.set(citation.marker, citation);
-    const item = this.#items.get(citation.marker);
+  /**
+   * One more quote of a source.
+   * @param {object} citation
+   * @param {number} announcedAt How long the answer's text was when it was announced.
+   */
+  cite(citation, announcedAt) {
+    const { marker } = citation;
+    const quotes = this.quotes(marker);
+    if (quotes.some((known) => known.startChar === citation.startChar && known.endChar === citation.endChar)) return;
+    this.#quotes.set(marker, [...quotes, { ...citation, announcedAt }]);
+    const item = this.#items.get(marker);
     if (!item) return;
-    this.#fill(item, this.source(citation.marker));
-    const after = [...this.#cited.children].find((other) => Number(other.dataset.marker) > citation.marker);
+    this.#mark(marker);
+    if (quotes.length) return; // it stands among the cited ones already
+    const after = [...this.#cited.children].find((other) => Number(other.dataset.marker) > marker);
     this.#cited.insertBefore(item, after ?? null);
     this.#update();
   }
 
-  /** Bring a source into view and put the focus on it. */
-  jump(marker) {
+  /** Bring a source into view, put the focus on it and emphasise the quote that is meant, if that is known. */
+  jump(marker, quote) {
     const item = this.#items.get(marker);
     if (!item) return;
+    this.#emphasise(marker, quote);
     if (this.#others.contains(item)) this.#othersBox.open = true;
     item.focus({ preventScroll: true });
     item.scrollIntoView({ block: "nearest" });
     item.classList.remove("flash");
     void item.offsetWidth; // begin the animation again
     item.classList.add("flash");
+  }
+
+  /** Among several quotes, that is: one alone needs no emphasis. */
+  #emphasise(marker, quote) {
+    const quotes = byPlace(this.quotes(marker));
+    if (quotes.length < 2) return;
+    this.#current.set(marker, quote);
+    this.#mark(marker);
+    if (quote) status(`Source ${marker}, quote ${quotes.indexOf(quote) + 1} of ${quotes.length}: ${quote.quote}`);
   }
 
   #update() {
@@ -78,10 +105,9 @@ export class SourceList {
     this.#othersSummary.textContent = `Also found: ${counted(others, "passage")}`;
   }
 
-  #fill(item, source) {
-    const citation = this.#citations.get(source.marker);
+  #card(source) {
     const name = source.title || source.documentId;
-    item.replaceChildren(
+    return [
       el("span.marker", { aria: { hidden: "true" } }, String(source.marker)),
       el(
         "div.source-body",
@@ -96,13 +122,19 @@ export class SourceList {
           name,
         ),
         el("p.source-where", {}, ...whereNodes(source)),
-        el("blockquote.passage", {}, ...snippet(source, citation)),
+        el("blockquote.passage"),
       ),
-    );
+    ];
+  }
+
+  #mark(marker) {
+    const passage = this.#items.get(marker).querySelector(".passage");
+    passage.replaceChildren(...snippet(this.source(marker), this.quotes(marker), this.#current.get(marker)));
   }
 
   #open(marker) {
-    openReader({ ...this.context, sources: this.#sources, citations: this.#citations, marker });
+    const quote = this.#current.get(marker) ?? null;
+    openReader({ ...this.context, sources: this.#sources, quotes: this.#quotes, marker, quote });
   }
 }
 
@@ -115,31 +147,35 @@ function whereNodes(source) {
   return nodes;
 }
 
-/** The quote within its passage, or the passage's beginning. */
-function snippet(source, citation) {
+/** The quotes within their passage, or the passage's beginning. */
+function snippet(source, quotes, current) {
   const { text } = source;
   const show = MARKDOWN.test(source.documentId) ? withoutMarks : (part) => part;
-  const quote = citation ? quoteRange(source, citation) : [0, 0];
-  if (!quote) return [el("mark", {}, show(citation.quote))];
-  const [from, to] = citation
-    ? windowAround(text, quote, BEFORE_QUOTE, AFTER_QUOTE)
-    : windowAround(text, quote, 0, BEFORE_QUOTE + AFTER_QUOTE);
+  const marks = marksIn(text, source.startChar, byPlace(quotes), current);
+  const held = marks.map(({ quote }) => quote);
+  const windows = quotes.length
+    ? joined(marks.map(({ range }) => windowAround(text, range, BEFORE_QUOTE, AFTER_QUOTE)))
+    : [windowAround(text, [0, 0], 0, BEFORE_QUOTE + AFTER_QUOTE)];
   return [
-    from > 0 ? "… " : "",
-    show(text.slice(from, quote[0])),
-    citation ? el("mark", {}, show(text.slice(...quote))) : "",
-    show(text.slice(quote[1], to)),
-    to < text.length ? " …" : "",
+    windows[0]?.[0] > 0 ? "… " : "",
+    ...windows.flatMap((window) => [...markedNodes(text, window, marks, show), window[1] < text.length ? " … " : ""]),
+    // One that reaches out of the passage is shown by itself.
+    ...quotes.filter((quote) => !held.includes(quote)).flatMap(({ quote }) => [" ", el("mark", {}, show(quote))]),
   ];
+}
+
+/** Windows, sorted by their beginnings, those that meet as one. Pure. */
+export function joined(windows) {
+  const found = [];
+  for (const [from, to] of windows) {
+    const last = found.at(-1);
+    if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+    else found.push([from, to]);
+  }
+  return found;
 }
 
 /** Markdown's signs for headings and bold left out: a preview is for reading, the document is one click away. Pure. */
 export function withoutMarks(text) {
   return text.replace(/^#{1,6}\s+/gm, "").replace(/\*\*(\S(?:[^*\n]*\S)?)\*\*/g, "$1");
-}
-
-/** Where the quote is in the passage, in UTF-16 units; null when it reaches out of it. */
-export function quoteRange(source, citation) {
-  const range = utf16Range(source.text, citation.startChar - source.startChar, citation.endChar - source.startChar);
-  return source.text.slice(...range) === citation.quote ? range : null;
 }

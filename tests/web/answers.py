@@ -11,6 +11,7 @@ BEFORE = "# Caching 🗄\n\nA cached answer holds the snapshot it was made at. "
 QUOTE = "A hit needs that snapshot to be the current one, so a write makes every older entry miss."
 AFTER = " No time-to-live is relied on."
 TEXT = BEFORE + QUOTE + AFTER
+OTHER_QUOTE = "No time-to-live is relied on."
 
 
 def started(status: str = "MISS", similarity: float = 0.0, age_seconds: float = 0.0) -> pb.StreamAskResponse:
@@ -97,8 +98,25 @@ def completed(
     )
 
 
-def whole_answer(text: str = "A hit needs the snapshot to be the current one [1].") -> list[pb.StreamAskResponse]:
-    other = source(
+def two_quotes() -> list[pb.StreamAskResponse]:
+    """Two sentences that cite one passage for different words of it."""
+    return [
+        started(),
+        retrieved(source(), other_source()),
+        delta("A write makes every older entry miss"),
+        cited(),
+        delta(" [1]. And no time-to-live is relied on"),
+        cited(quote=OTHER_QUOTE),
+        delta(" [1]."),
+        completed(),
+    ]
+
+
+def other_source() -> pb.Source:
+    return source(
         2, document_id="consistency.md", title="Consistency", uri="consistency.md", section="Snapshots", page=4
     )
-    return [started(), retrieved(source(), other), cited(), delta(text), completed()]
+
+
+def whole_answer(text: str = "A hit needs the snapshot to be the current one [1].") -> list[pb.StreamAskResponse]:
+    return [started(), retrieved(source(), other_source()), cited(), delta(text), completed()]

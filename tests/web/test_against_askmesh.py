@@ -77,6 +77,21 @@ async def test_a_quote_is_found_at_its_offsets_in_the_document(live: Page) -> No
     assert " ".join((await marked.inner_text()).split()) == " ".join(quote.split())
 
 
+async def test_two_sentences_from_one_passage_each_lead_to_their_own_words(askmesh: Installation, live: Page) -> None:
+    said = ["A lighthouse keeper lights the lamp at dusk.", "A lighthouse keeper winds the clockwork at dawn."]
+    await store(askmesh, "lighthouse.md", f"# The lighthouse\n\n{said[0]} The tea is brewed meanwhile. {said[1]}")
+    await answered(live, "What does a lighthouse keeper do?")
+    turn = live.locator(".turn").first
+    await expect(turn.locator(".prose")).to_have_text(f"{said[0]} 1 {said[1]} 1")
+    await expect(turn.locator(".source[data-marker='1'] mark")).to_have_text(said)
+    for use, sentence in enumerate(said):
+        await turn.locator(".cite").nth(use).click()
+        await expect(turn.locator("mark[aria-current]")).to_have_text([sentence])
+    await turn.locator(".source-title").first.click()
+    await expect(live.locator("dialog mark")).to_have_text(said)
+    await expect(live.locator("dialog mark[aria-current]")).to_have_text([said[1]])
+
+
 async def test_the_same_question_again_is_an_exact_hit(live: Page) -> None:
     question = "What is the data folder?"
     await answered(live, question)

@@ -23,8 +23,8 @@ async def test_code_point_offsets_cut_what_python_cuts(page: Page) -> None:
         start, end = sorted(chosen.choices(range(45), k=2))
         cases.append((text, start, end))
     found = await page.evaluate(
-        "async (cases) => { const { sliceByPoints } = await import('/offsets.js');"
-        " return cases.map((one) => sliceByPoints(...one)); }",
+        "async (cases) => { const { utf16Range } = await import('/offsets.js');"
+        " return cases.map(([text, start, end]) => text.slice(...utf16Range(text, start, end))); }",
         cases,
     )
     assert found == [text[start:end] for text, start, end in cases]
@@ -82,3 +82,86 @@ async def test_paragraphs_are_unwrapped_without_moving_an_offset(page: Page) -> 
 async def test_any_document_id_survives_its_way_into_a_path(page: Page, document_id: str, path: str) -> None:
     found = await page.evaluate("async (id) => (await import('/api.js')).documentPath('docs', id)", document_id)
     assert found == f"/v1/collections/docs/documents/{path}"
+
+
+@pytest.mark.parametrize(
+    ("text", "announced", "told"),
+    [
+        ("Ants dig [1]. Bees fly [1].", [0, 0], ["Ants dig tunnels.", "Bees can fly."]),
+        ("Bees fly [1]. Ants dig [1].", [0, 0], ["Ants dig tunnels.", "Bees can fly."]),  # one each: their order tells
+        (
+            "Ants dig [1]. Bees fly [1]. Ants dig [1].",
+            [0, 0],
+            ["Ants dig tunnels.", "Bees can fly.", "Ants dig tunnels."],
+        ),
+        (
+            "Ants dig [1]. 蜂は飛ぶ [1]. Ants dig [1].",
+            [8, 18],
+            ["Ants dig tunnels.", "Bees can fly.", "Ants dig tunnels."],
+        ),
+        ("Ants dig [1]. Well [1]. Bees fly [1].", [0, 0], ["Ants dig tunnels.", None, "Bees can fly."]),
+        ("Ants dig [1]. Bees fly [1].", [0], ["Ants dig tunnels.", "Ants dig tunnels."]),
+        ("Ants dig [1]. Bees", [0, 14], ["Ants dig tunnels."]),
+        ("Text [1].", [], [None]),
+    ],
+)
+async def test_the_quote_behind_a_sentence_is_told_from_order_and_words(
+    page: Page, text: str, announced: list[int], told: list[str | None]
+) -> None:
+    quotes = [
+        {"announcedAt": at, "quote": quote}
+        for at, quote in zip(announced, ["Ants dig tunnels.", "Bees can fly."], strict=False)
+    ]
+    found = await page.evaluate(
+        """async ([text, quotes]) => {
+          const { supporting } = await import("/support.js");
+          const uses = [...text.matchAll(/\\[1\\]/g)].map((found) => found.index);
+          return uses.map((at) => supporting(quotes, { text, uses, at })?.quote ?? null);
+        }""",
+        [text, quotes],
+    )
+    assert found == told
+
+
+async def test_a_marker_closes_the_last_sentence_before_it(page: Page) -> None:
+    text = "Costs 1.5 now [1]. It was less. It grew [2][1] [3]."
+    found = await page.evaluate(
+        """async (text) => {
+          const { claimBefore } = await import("/support.js");
+          return [...text.matchAll(/\\[/g)].map((found) => claimBefore(text, found.index));
+        }""",
+        text,
+    )
+    assert found == ["Costs 1.5 now", "It grew", "It grew", "It grew"]
+
+
+async def test_a_marker_knows_its_place_in_the_text_while_it_grows(page: Page) -> None:
+    text = (
+        "## Title [1]\n\n \nOne **bold [2] word** and `code [3]` 🗄 [4].\n- item [5]\n  1. more [6]\n\n"
+        "```\n[7]\n```\n1. x [8]\n22) y [9]"
+    )
+    found = await page.evaluate(
+        """async (text) => {
+          const { Prose } = await import("/prose.js");
+          const prose = new Prose((marker, at) => {
+            const button = document.createElement("button");
+            button.textContent = `${marker} ${text.slice(at, at + 3)}`;
+            return button;
+          });
+          for (let end = 1; end <= text.length; end += 1) prose.show(text.slice(0, end));
+          return [...prose.node.querySelectorAll("button")].map((button) => button.textContent);
+        }""",
+        text,
+    )
+    assert found == [f"{marker} [{marker}]" for marker in (1, 2, 4, 5, 6, 8, 9)]
+
+
+async def test_marks_that_overlap_are_cut_where_the_marking_changes(page: Page) -> None:
+    found = await page.evaluate(
+        """async () => {
+          const { stretches } = await import("/marks.js");
+          const quotes = [[2, 9], [4, 6], [12, 40]].map((range, index) => ({ range, isCurrent: index === 1 }));
+          return stretches([1, 20], quotes).map(({ start, end, kind }) => `${start}-${end} ${kind}`.trim());
+        }"""
+    )
+    assert found == ["1-2", "2-4 quote", "4-6 current", "6-9 quote", "9-12", "12-20 quote"]

@@ -47,7 +47,17 @@ SOURCES = [
     ask_pb.Source(marker=2, chunk_id="c2", document_id="pay.md", source="handbook", section="Pay", text="monthly"),
 ]
 CITATION = ask_pb.Citation(
-    marker=1, document_id="leave.md", source="handbook", section="Leave", chunk_id="c1", quote="30 days"
+    marker=1, document_id="leave.md", source="handbook", section="Leave", chunk_id="c1", quote="30 days", end_char=7
+)
+AGAIN = ask_pb.Citation(
+    marker=1,
+    document_id="leave.md",
+    source="handbook",
+    section="Leave",
+    chunk_id="c1",
+    quote="days",
+    start_char=3,
+    end_char=7,
 )
 
 
@@ -82,21 +92,30 @@ def events_of(request, answer_id: str) -> list[ask_pb.StreamAskResponse]:
         ask_pb.StreamAskResponse(answer_delta=ask_pb.AnswerDelta(text=" of leave [1].")),
         ask_pb.StreamAskResponse(answer_completed=completed),
     ]
+    if request.question.startswith("twice"):
+        events[5:5] = [
+            ask_pb.StreamAskResponse(citation_added=ask_pb.CitationAdded(citation=AGAIN)),
+            ask_pb.StreamAskResponse(answer_delta=ask_pb.AnswerDelta(text=" They are days [1].")),
+        ]
     for position, event in enumerate(events, 1):
         event.sequence = position
     return events
 
 
 class Orchestrator(ask_rpc.OrchestratorServiceServicer):
-    """Questions: "wait ..." blocks, "busy" is shed, "broken ..." breaks in mid-stream, "bug" is a bug of ours."""
+    """Questions: "wait ..." blocks, "busy" is shed, "broken ..." breaks in mid-stream, "bug" is a bug of ours.
+
+    "twice ..." cites its source again, with another quote.
+    """
 
     def __init__(self, seen: Seen) -> None:
         self._seen = seen
 
     async def Ask(self, request, context):
         events = [event async for event in self.StreamAsk(request, context)]
-        response = ask_pb.AskResponse(
-            started=events[0].answer_started, retrieval=events[1].retrieval_completed, citations=[CITATION]
+        response = ask_pb.AskResponse(started=events[0].answer_started, retrieval=events[1].retrieval_completed)
+        response.citations.extend(
+            event.citation_added.citation for event in events if event.WhichOneof("event") == "citation_added"
         )
         response.text = "".join(event.answer_delta.text for event in events)
         response.completed.CopyFrom(events[-1].answer_completed)

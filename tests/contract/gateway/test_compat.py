@@ -126,6 +126,20 @@ async def test_a_stream_has_tokens_their_line_ends_metadata_and_the_cited_ids(cl
     assert seen.requests[0].top_k == 3
 
 
+async def test_a_source_that_is_quoted_twice_is_one_citation(client):
+    body = (await client.post("/v1/ask", json={"prompt": "twice?"})).json()
+    assert body["answer"] == "You have\n30 days of leave [1]. They are days [1]."
+    assert body["citations"] == ["c1"]
+    assert [(detail["id"], detail["quote"]) for detail in body["citationDetails"]] == [("c1", "30 days")]
+
+
+async def test_a_stream_names_a_source_that_is_quoted_twice_once(client):
+    events = events_in((await client.get("/v1/ask/stream", params={"prompt": "twice?"})).text)
+    metadata = json.loads(events[-2][1])
+    assert (metadata["citations"], len(metadata["citationDetails"])) == (["c1"], 1)
+    assert events[-1] == ("complete", "c1")
+
+
 async def test_a_stream_takes_filters(client, seen):
     await client.get("/v1/ask/stream", params={"prompt": "q", "filters": '{"source":"handbook"}'})
     assert getattr(seen.requests[0].filter, "and").filters[0].comparison == equal("source", string_value="handbook")

@@ -53,6 +53,18 @@ async def test_a_stream_has_the_contracts_events_and_ids(client):
     assert json.loads(events[5][2])["citedMarkers"] == [1]
 
 
+async def test_a_marker_that_is_announced_again_comes_again_and_in_its_place(client):
+    whole = events_in((await client.post(STREAM, json={"question": "twice"})).text)
+    assert [event[0] for event in whole] == [*EVENTS[:5], "citation.added", "answer.delta", "answer.completed"]
+    rest = events_in((await client.post(STREAM, json={"question": "twice"}, headers={"last-event-id": "a1:5"})).text)
+    assert rest == whole[5:]
+    quotes = [json.loads(data)["citation"] for name, _, data in whole if name == "citation.added"]
+    assert [(quote["marker"], quote["startChar"], quote["quote"]) for quote in quotes] == [
+        (1, 0, "30 days"),
+        (1, 3, "days"),
+    ]
+
+
 async def test_a_stream_is_neither_compressed_nor_buffered(client):
     response = await client.post(STREAM, json={"question": "q"}, headers={"accept-encoding": "gzip"})
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
