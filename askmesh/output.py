@@ -107,9 +107,8 @@ def print_error(error: RagError) -> None:
             errors.print(f"  {escape(violation.field)}: {escape(violation.description)}")
     if error.retry_after_s is not None:
         errors.print(f"  Try again in {error.retry_after_s:.1f} s.")
-    request_id = error.metadata.get("request_id")
-    if request_id:
-        errors.print(f"  [dim]request {escape(request_id)}[/dim]")
+    if error.request_id:
+        errors.print(f"  [dim]request {escape(error.request_id)}[/dim]")
 
 
 def _one_line(text: str) -> str:

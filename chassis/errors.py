@@ -28,9 +28,13 @@ class RagError(Exception):
         message: One sentence for the caller: what is wrong and what to do.
         retry_after_s: When trying again makes sense, seconds from now.
         metadata: Short facts for programs (limits, names); never secrets or content.
+
+    Attributes:
+        request_id: Of the call that failed, where another process said so; "" otherwise. What to quote to an operator.
     """
 
     reason: ClassVar[str] = "INTERNAL"
+    request_id: str = ""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, metadata: dict[str, str] | None = None

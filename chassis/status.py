@@ -144,8 +144,16 @@ def from_rpc_status(status: status_pb2.Status) -> RagError:
     after_s = None if retry is None else retry.retry_delay.ToTimedelta().total_seconds()
     metadata = dict(info.metadata)
     if issubclass(kind, InvalidRequest):
-        return kind(status.message, violations, retry_after_s=after_s, metadata=metadata)
-    return kind(status.message, retry_after_s=after_s, metadata=metadata)
+        error: RagError = kind(status.message, violations, retry_after_s=after_s, metadata=metadata)
+    else:
+        error = kind(status.message, retry_after_s=after_s, metadata=metadata)
+    error.request_id = _request_id(status)
+    return error
+
+
+def _request_id(status: status_pb2.Status) -> str:
+    found = error_details_pb2.RequestInfo()
+    return next((found.request_id for detail in status.details if detail.Unpack(found)), "")
 
 
 def from_rpc_error(exc: grpc.RpcError, unavailable: type[BackendUnavailable]) -> RagError:

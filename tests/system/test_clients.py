@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -122,6 +123,11 @@ def test_exit_codes_tell_errors_apart(installation, arguments, code, reason):
     assert ended.returncode == code
     assert reason in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_servers_error_is_printed_with_the_request_id_to_quote(installation):
+    ended = cli(installation, "ask", "why?", "-c", "nowhere")
+    assert re.search(r"request [0-9a-f]{32}", ended.stderr)
 
 
 def test_no_server_is_unavailable_and_says_what_to_start():

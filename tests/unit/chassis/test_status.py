@@ -77,6 +77,11 @@ def test_an_internal_error_says_nothing_but_the_request_id():
     assert b"r-9" in sent.SerializeToString()
 
 
+def test_a_client_learns_the_request_id_to_quote():
+    sent = status.to_rpc_status(errors.InternalError("a bug"), "request-7")
+    assert status.from_rpc_status(sent).request_id == "request-7"
+
+
 def test_an_unknown_reason_counts_as_internal():
     assert (status.code_of("NEW_ONE"), status.http_of("NEW_ONE")) == (grpc.StatusCode.INTERNAL, 500)
 
