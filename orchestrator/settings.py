@@ -74,8 +74,8 @@ class OrchestratorSettings(ServiceSettings):
     token_stall_ms: int = Field(
         10_000, ge=100, le=600_000, description="Longest gap between two tokens in milliseconds."
     )
-    price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="US dollars.")
-    price_per_million_completion_tokens: float = Field(0.0, ge=0, description="US dollars.")
+    price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="US dollars; what a cost is reckoned from.")
+    price_per_million_completion_tokens: float = Field(0.0, ge=0, description="US dollars, for the answer's tokens.")
 
     cache: str = Field("memory", description="memory: in this process; off: none.")
     cache_max_entries: int = Field(2_000, ge=1, le=1_000_000, description="Answers kept, for cache=memory.")
