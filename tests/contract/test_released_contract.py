@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sys.executable).with_name("buf")
-RELEASED = ROOT / "protos" / "released" / "v1.binpb"
+STEPS = runpy.run_path(str(ROOT / "deploy" / "scripts" / "check.py"))["STEPS"]
 QUERY = re.compile(r"(string query =) 2;")  # RetrieveRequest.query
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A copy of the contracts that a test may break."""
+    """A copy of the contracts, the released image beside them, that a test may break."""
     for name in ("protos", "third_party"):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "buf.yaml", tmp_path)
@@ -30,7 +31,9 @@ def buf(workspace: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def breaking(workspace: Path) -> subprocess.CompletedProcess[str]:
-    return buf(workspace, "breaking", "protos", "--against", str(RELEASED))
+    """The step of `make check`, on the copy."""
+    _, *arguments = dict(STEPS)["buf breaking"]
+    return buf(workspace, *arguments)
 
 
 def test_the_contract_is_compatible_with_what_was_released(workspace):
