@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import gateway.app
 import orchestrator.app
@@ -56,23 +57,13 @@ async def running(settings: LocalSettings) -> AsyncIterator[Local]:
         sockets = stack.enter_context(socket_folder())
         found = await stack.enter_async_context(
             retriever.app.build(
-                load(
-                    RetrieverSettings,
-                    listen=f"unix:{sockets / 'retriever.sock'}",
-                    public=False,
-                    data_folder=settings.data_folder,
-                ),
+                _retriever_settings(settings, sockets),
                 telemetry=telemetry.for_service("askmesh-retriever"),
             )
         )
         asked = await stack.enter_async_context(
             orchestrator.app.build(
-                load(
-                    OrchestratorSettings,
-                    listen=f"unix:{sockets / 'orchestrator.sock'}",
-                    public=False,
-                    retriever_address=found.address,
-                ),
+                _orchestrator_settings(sockets, found.address),
                 embedder=found.embedder,
                 telemetry=telemetry.for_service("askmesh-orchestrator"),
             )
@@ -89,14 +80,7 @@ async def running(settings: LocalSettings) -> AsyncIterator[Local]:
         )
         web = await stack.enter_async_context(
             gateway.app.build(
-                load(
-                    GatewaySettings,
-                    host=settings.http_host,
-                    port=settings.http_port,
-                    orchestrator_address=asked.address,
-                    retriever_address=found.address,
-                    default_collection=settings.collection,
-                ),
+                _gateway_settings(settings, asked.address, found.address),
                 telemetry=telemetry.for_service("askmesh-gateway"),
             )
         )
@@ -107,3 +91,24 @@ async def running(settings: LocalSettings) -> AsyncIterator[Local]:
             telemetry=telemetry,
             embedder_fingerprint=found.embedder.fingerprint if found.embedder else "",
         )
+
+
+def _retriever_settings(settings: LocalSettings, sockets: Path) -> RetrieverSettings:
+    listen = f"unix:{sockets / 'retriever.sock'}"
+    return load(RetrieverSettings, listen=listen, public=False, data_folder=settings.data_folder)
+
+
+def _orchestrator_settings(sockets: Path, retriever_address: str) -> OrchestratorSettings:
+    listen = f"unix:{sockets / 'orchestrator.sock'}"
+    return load(OrchestratorSettings, listen=listen, public=False, retriever_address=retriever_address)
+
+
+def _gateway_settings(settings: LocalSettings, orchestrator_address: str, retriever_address: str) -> GatewaySettings:
+    return load(
+        GatewaySettings,
+        host=settings.http_host,
+        port=settings.http_port,
+        orchestrator_address=orchestrator_address,
+        retriever_address=retriever_address,
+        default_collection=settings.collection,
+    )

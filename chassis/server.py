@@ -143,8 +143,7 @@ async def serve(
         max_message_bytes=limits,
         default_max_bytes=DEFAULT_MESSAGE_BYTES,
     )
-    largest = max((DEFAULT_MESSAGE_BYTES, *limits.values()))
-    server = grpc.aio.server(interceptors=[frame], options=_options(largest, is_public=is_public))
+    server = grpc.aio.server(interceptors=[frame], options=_options(limits, is_public=is_public))
     for binding in bindings:
         binding.add(binding.servicer, server)
     health.add(parts.health, server)
@@ -173,7 +172,8 @@ def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredent
         raise PortInUse("the address was taken in this moment; choose another port") from exc
 
 
-def _options(largest_message: int, *, is_public: bool) -> list[tuple[str, int]]:
+def _options(message_bytes: Mapping[str, int], *, is_public: bool) -> list[tuple[str, int]]:
+    largest_message = max((DEFAULT_MESSAGE_BYTES, *message_bytes.values()))
     return [
         ("grpc.so_reuseport", 0),  # else two servers share a port without an error
         ("grpc.max_concurrent_streams", PUBLIC_STREAMS if is_public else INTERNAL_STREAMS),

@@ -107,8 +107,7 @@ async def build(
         leaves = Leaves(snapshots, retriever, embedder, model, fallback, _cache(settings, telemetry), counter)
         pipeline = assemble(settings, leaves)
         stack.push_async_callback(pipeline.closed)
-        defaults = Sampling(settings.default_max_tokens, settings.default_temperature)
-        bindings = (binding(OrchestratorServicer(ObservedAsks(pipeline, telemetry), defaults)),)
+        bindings = (_bound(settings, pipeline, telemetry),)
         authenticator = await stack.enter_async_context(build_authenticator(settings))
         admission = build_admission(settings)
         server = await stack.enter_async_context(
@@ -123,6 +122,12 @@ async def build(
             )
         )
         yield RunningOrchestrator(server.address, bindings, authenticator, admission, server, pipeline)
+
+
+def _bound(settings: OrchestratorSettings, pipeline: AskPipeline, telemetry: Telemetry) -> ServiceBinding:
+    """The pipeline, observed, as a server takes it."""
+    defaults = Sampling(settings.default_max_tokens, settings.default_temperature)
+    return binding(OrchestratorServicer(ObservedAsks(pipeline, telemetry), defaults))
 
 
 def _retriever(
