@@ -22,12 +22,8 @@ from chassis.errors import (
     PermissionDenied,
     RetrieverUnavailable,
     SearchUnavailable,
-    SettingsInvalid,
 )
-from chassis.settings import load
 from chassis.status import from_rpc_error
-from orchestrator.app import build
-from orchestrator.settings import OrchestratorSettings
 from tests.contract.orchestrator.servers import CountingGenerator, rig
 
 QUESTION = "How long does the lease last?"
@@ -386,37 +382,3 @@ async def test_a_model_server_that_is_not_there_degrades_the_answer(tmp_path, mo
         assert _value(served, "rag_generator_fallback_total", reason="MODEL_UNAVAILABLE") == 1
         again = await served.stub.Ask(request(), timeout=5)
         assert again.started.cache.status == pb.CACHE_STATUS_MISS
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        ({"generator": "triton"}, "GENERATOR"),
-        ({"generator": "openai"}, "LLM_URL"),
-        ({"cache": "redis"}, "CACHE"),
-    ],
-)
-async def test_a_choice_this_version_does_not_have_is_named(tmp_path, given, named):
-    settings = load(OrchestratorSettings, listen=f"unix:{tmp_path}/o.sock", embedder="none", **given)
-    with pytest.raises(SettingsInvalid, match=named):
-        async with build(settings):
-            pass
-
-
-def test_the_originals_variables_are_read(monkeypatch):
-    for name, value in {
-        "RETRIEVER_URL": "http://rag-retriever:8081",
-        "LLM_URL": "http://llm/v1",
-        "MODEL_NAME": "gemma-2-9b-it",
-        "CACHE_SIM_THRESHOLD": "0.93",
-        "GEN_TIMEOUT_MS": "1800",
-        "RAG_SYSTEM_PROMPT": "Write formally.",
-    }.items():
-        monkeypatch.setenv(name, value)
-    settings = load(OrchestratorSettings)
-    assert settings.retriever_address == "rag-retriever:8081"
-    assert settings.llm_url == "http://llm/v1"
-    assert settings.model_name == "gemma-2-9b-it"
-    assert settings.cache_similarity == 0.93
-    assert settings.generation_timeout_ms == 1800
-    assert settings.instructions == "Write formally."

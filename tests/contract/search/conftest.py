@@ -11,6 +11,7 @@ import pytest
 
 from retriever.ingest.commit import Committer, Stores
 from retriever.search.embedded import open_embedded
+from tests.contract.search.faults import Interposed
 
 ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {
     "embedded": open_embedded,
@@ -37,4 +38,17 @@ def stores(leaves) -> Stores:
 @pytest.fixture
 async def committer(stores) -> AsyncIterator[Committer]:
     async with Committer(stores, owner="this process") as opened:
+        yield opened
+
+
+@pytest.fixture
+def ports(stores) -> Stores:
+    """The same stores, ready to misbehave."""
+    return Stores(*(Interposed(each) for each in (stores.heads, stores.records, stores.dense, stores.lexical)))
+
+
+@pytest.fixture
+async def writer(ports) -> AsyncIterator[Committer]:
+    """A committer over them."""
+    async with Committer(ports, owner="this process") as opened:
         yield opened

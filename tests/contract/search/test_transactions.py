@@ -20,11 +20,11 @@ from chassis.errors import (
     ShuttingDown,
     StorageFull,
 )
-from retriever.ingest.commit import Committer, Stores
+from retriever.ingest.commit import Committer
 from retriever.ingest.ledger import aborted, purged
 from retriever.ingest.snapshots import SnapshotReader
-from retriever.types import DEAD_LIMIT, FieldType, Outcome, Snapshot
-from tests.contract.search.faults import Held, Interposed, failing, nothing
+from retriever.types import DEAD_LIMIT, FieldType, Outcome
+from tests.contract.search.faults import Held, failing, nothing
 from tests.contract.search.samples import TENANT, FakeClock, budget, prepared, scope, texts_by_id, unit
 
 NAME = "handbook"
@@ -41,18 +41,6 @@ async def seen(leaves, *, head=None, groups=("*",)):
     lexical = texts_by_id(await leaves.lexical.search("word", within, 10_000, budget=budget()))
     assert dense == lexical
     return lexical
-
-
-@pytest.fixture
-def ports(stores):
-    """The same stores, ready to misbehave."""
-    return Stores(*(Interposed(each) for each in (stores.heads, stores.records, stores.dense, stores.lexical)))
-
-
-@pytest.fixture
-async def writer(ports):
-    async with Committer(ports, owner="this process") as opened:
-        yield opened
 
 
 async def put(writer, document_id, text="word", **changes):
@@ -403,44 +391,3 @@ async def test_conflicts_beyond_the_budget_are_told_as_such(ports):
     async with Committer(ports, owner="me", clock=clock, sleep=clock.sleep) as writer:
         with pytest.raises(Conflict):
             await writer.put(TENANT, NAME, prepared("a", ["word"]), budget=Budget.of(1, clock))
-
-
-# What a read begins with
-
-
-async def test_a_reader_goes_on_with_the_last_known_snapshot_for_five_minutes(stores, ports, writer):
-    clock = FakeClock()
-    reader = SnapshotReader(ports.heads, clock=clock, timebox_s=30)
-    await put(writer, "a")
-    fresh = await reader.head(TENANT, NAME, budget=budget())
-    for error, age_s in ((CatalogueUnavailable("down"), 150), (DeadlineExceeded("hangs"), 300)):
-        ports.heads.before["get"] = [failing(error)]
-        clock.advance(150)
-        stale = await reader.head(TENANT, NAME, budget=budget())
-        assert (stale.head, stale.is_stale, stale.age_s) == (fresh.head, True, age_s)
-    ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
-    clock.advance(1)
-    with pytest.raises(CatalogueUnavailable):
-        await reader.head(TENANT, NAME, budget=budget())
-
-
-async def test_without_a_last_known_snapshot_a_dead_catalogue_is_an_error(ports):
-    ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
-    with pytest.raises(CatalogueUnavailable):
-        await SnapshotReader(ports.heads, timebox_s=30).head(TENANT, NAME, budget=budget())
-
-
-async def test_a_collection_known_to_be_dropped_is_not_remembered(ports, writer):
-    reader = SnapshotReader(ports.heads, timebox_s=30)
-    await put(writer, "a")
-    await reader.head(TENANT, NAME, budget=budget())
-    await writer.drop_collection(TENANT, NAME, budget=budget())
-    with pytest.raises(CollectionNotFound):
-        await reader.head(TENANT, NAME, budget=budget())
-    ports.heads.before["get"] = [failing(CatalogueUnavailable("down"))]
-    with pytest.raises(CatalogueUnavailable):
-        await reader.head(TENANT, NAME, budget=budget())
-
-
-def test_a_snapshot_that_sees_nothing_is_the_default():
-    assert not Snapshot("u").sees(1 << 16)

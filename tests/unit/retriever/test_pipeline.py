@@ -27,7 +27,6 @@ from tests.unit.retriever.pipeline_fakes import (
     Bench,
     FakeEmbedder,
     FakeLeg,
-    FakeReranker,
     make_head,
     make_hit,
     unit_vector,
@@ -333,56 +332,6 @@ class TestTheFilter:
     async def test_it_reaches_both_legs(self, bench):
         await bench.retrieve(filter=YEAR_2026)
         assert {scope.filter for scope in (*bench.dense.scopes, *bench.lexical.scopes)} == {YEAR_2026}
-
-
-class TestTheReranker:
-    async def test_its_order_is_the_answers(self, bench):
-        fused = ids(await bench.retrieve())
-        bench.reranker = FakeReranker()
-        retrieval = await bench.retrieve()
-        assert ids(retrieval) == fused[::-1]
-        assert [passage.rerank.rank for passage in retrieval.passages] == [1, 2, 3]
-
-    async def test_it_chooses_from_more_than_is_returned(self, bench):
-        fused = ids(await bench.retrieve())
-        bench.reranker = FakeReranker()
-        assert ids(await bench.retrieve(top_k=1)) == fused[-1:]
-
-    @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
-    async def test_a_failing_one_is_skipped(self, bench, failure):
-        fused = ids(await bench.retrieve())
-        bench.reranker = FakeReranker(failure=failure)
-        retrieval = await bench.retrieve()
-        assert (ids(retrieval), reasons(retrieval)) == (fused, [("rerank", DegradedReason.RERANK_SKIPPED)])
-
-    async def test_a_late_one_is_skipped(self, bench):
-        bench.timebox_s = 0.05
-        bench.reranker = FakeReranker()
-        bench.reranker.ready = asyncio.Event()
-        assert reasons(await bench.retrieve()) == [("rerank", DegradedReason.RERANK_SKIPPED)]
-
-    async def test_it_is_not_begun_without_time_for_it(self, bench):
-        async def search(asked, scope, limit, *, budget):
-            bench.clock.advance(0.24)
-            return [make_hit("a")]
-
-        bench.reranker = FakeReranker()
-        bench.lexical.search = search
-        retrieval = await bench.retrieve(legs=Legs.LEXICAL)
-        assert (ids(retrieval), bench.reranker.calls) == (["a"], 0)
-        assert reasons(retrieval) == [("rerank", DegradedReason.RERANK_SKIPPED)]
-
-
-class TestTheFingerprint:
-    async def test_it_changes_with_the_reranker(self, bench):
-        plain = bench.pipeline().fingerprint
-        bench.reranker = FakeReranker(fingerprint="one")
-        one = bench.pipeline().fingerprint
-        bench.reranker = FakeReranker(fingerprint="two")
-        assert len({plain, one, bench.pipeline().fingerprint}) == 3
-
-    async def test_it_is_the_same_for_the_same_parts(self, bench):
-        assert bench.pipeline().fingerprint == Bench().pipeline().fingerprint
 
 
 async def test_the_timebox_is_capped_by_the_callers_budget(bench):
