@@ -71,7 +71,10 @@ SCHEMAS: dict[str, Schema] = {
             "citationDetails": {
                 "type": "array",
                 "items": object_of(
-                    dict.fromkeys(("id", "docId", "source", "section", "title", "uri", "quote"), STRING)
+                    {
+                        **dict.fromkeys(("id", "docId", "source", "section", "title", "uri", "quote"), STRING),
+                        "marker": INTEGER,
+                    }
                 ),
             },
             "partial": BOOLEAN,
@@ -122,12 +125,17 @@ def paths(settings: GatewaySettings) -> dict[str, dict[str, Any]]:
         {"token": STRING, "complete": {**STRING, "description": "The cited ids, joined by commas."}},
         "Server-sent events: `token`s, `metadata`, `complete`.",
     )
-    rest = {name: SCHEMAS["OriginalAnswer"]["properties"][name] for name in ("citations", "citationDetails")}
+    rest = {name: schema for name, schema in SCHEMAS["OriginalAnswer"]["properties"].items() if name != "answer"}
     metadata = event_schema("metadata", json_data(object_of(rest)), has_id=False)
     stream["content"][SSE]["schema"]["oneOf"].append(metadata)
     asked: list[dict[str, Any]] = [
         {"name": "prompt", "in": "query", "required": True, "schema": {"type": "string", "pattern": "\\S"}},
         {"name": "topK", "in": "query", "schema": _TOP_K},
+        {
+            "name": "filters",
+            "in": "query",
+            "content": {JSON: {"schema": SCHEMAS["OriginalQuestion"]["properties"]["filters"]}},
+        },
     ]
     found = {
         "/v1/ask": {"post": _original("originalAsk", "Ask", "OriginalAnswer", body=question)},

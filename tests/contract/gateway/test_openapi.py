@@ -81,3 +81,18 @@ async def test_answers_and_errors_are_what_the_description_says(client, api):
     assert valid(api, "OriginalAnswer", original)
     assert not valid(api, "Error", answer)
     assert not valid(api, "rag.orchestrator.v1.AskResponse", error)
+
+
+async def test_the_originals_stream_is_what_the_description_says(client, api):
+    operation = api["paths"]["/v1/ask/stream"]["get"]
+    assert {"prompt", "topK", "filters"} <= {parameter.get("name") for parameter in operation["parameters"]}
+    described = {
+        event["title"]: event["properties"]["data"]
+        for event in operation["responses"]["200"]["content"]["text/event-stream"]["schema"]["oneOf"]
+    }
+    response = await client.get("/v1/ask/stream", params={"prompt": "q"})
+    sent = dict(line.split("\ndata: ", 1) for line in response.text.split("event: ")[1:] if "\ndata: " in line)
+    [metadata] = [json.loads(data) for name, data in sent.items() if name == "metadata"]
+    assert described["metadata"]["contentSchema"]["properties"].keys() == metadata.keys()
+    schema = described["metadata"]["contentSchema"] | {"additionalProperties": False}
+    assert jsonschema_rs.is_valid(schema, metadata)
