@@ -147,7 +147,7 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as exc:
         found.close()
         why = "is in use" if exc.errno == errno.EADDRINUSE else "cannot be opened"
-        raise PortInUse(f"HTTP port {port} {why}: stop the other program, or set ASKMESH_GATEWAY_PORT") from exc
+        raise PortInUse(f"HTTP port {port} {why}: stop the other program, or choose another port") from exc
     found.setblocking(False)
     return found
 
