@@ -35,7 +35,7 @@ async def test_a_taken_port_is_told_as_such():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         settings = load(GatewaySettings, port=taken.getsockname()[1])
-        with pytest.raises(PortInUse):
+        with pytest.raises(PortInUse, match="choose another port"):
             async with build(settings):
                 pass
 
