@@ -28,7 +28,10 @@ COST: Final = Metric("rag_cost_usd_total", Kind.COUNTER, "US dollars of answers 
 
 # Ours
 FIRST_TOKEN: Final = Metric(
-    "askmesh_first_token_seconds", Kind.HISTOGRAM, "Seconds from an ask's arrival to its first character.", ("cache",)
+    "askmesh_first_token_seconds",
+    Kind.HISTOGRAM,
+    "Seconds from an ask's arrival to its first character, by what the cache said (hit, joined, miss).",
+    ("cache",),
 )
 ASKS: Final = Metric("askmesh_asks_total", Kind.COUNTER, "Asks that ended, by what came of them.", ("outcome",))
 DEGRADED: Final = Metric(
@@ -90,6 +93,10 @@ GEN_AI_OPERATION: Final = "gen_ai.operation.name"
 GEN_AI_MODEL: Final = "gen_ai.request.model"
 GEN_AI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+# The original's names for the same, which OpenTelemetry does not have: dashboards made for it go on working.
+OLD_GEN_AI_MODEL: Final = "gen_ai.model"
+OLD_GEN_AI_TTFT_MS: Final = "gen_ai.usage.ttft_ms"
+OLD_GEN_AI_COMPLETION_TOKENS: Final = "gen_ai.completion.tokens"
 GEN_AI_FINISH: Final = "gen_ai.response.finish_reasons"
 EVENT_FIRST_TEXT: Final = "first text"
 EVENT_PASSAGES: Final = "passages"

@@ -41,6 +41,7 @@ from orchestrator.types import (
 _log = logging.getLogger(__name__)
 
 _TIERS = {CacheStatus.HIT_EXACT: "exact", CacheStatus.HIT_SEMANTIC: "semantic"}
+_FIRST_TOKEN = {**dict.fromkeys(_TIERS, "hit"), CacheStatus.JOINED: "joined"}
 _FALLBACK_REASONS = {
     DegradedReason.MODEL_COLD,
     DegradedReason.MODEL_OVERLOADED,
@@ -69,7 +70,7 @@ class ObservedAsks:
     async def ask(
         self, question: Question, *, budget: Budget, queue_ms: float = 0.0
     ) -> AsyncGenerator[AnswerEvent, None]:
-        outcome, has_text = "internal", False
+        outcome, has_text, cache = "internal", False, CacheStatus.MISS
         in_flight = self._telemetry.gauge(metrics.IN_FLIGHT)
         in_flight.inc()
         try:
@@ -77,7 +78,9 @@ class ObservedAsks:
             with self._telemetry.span(metrics.SPAN_ASK, _asked(question)) as span:
                 async with aclosing(self._inner.ask(question, budget=budget, queue_ms=queue_ms)) as events:
                     async for event in events:
-                        self._see(event, span)
+                        if isinstance(event, AnswerStarted):
+                            cache = event.cache.status
+                        self._see(event, span, cache)
                         if isinstance(event, AnswerDelta) and not has_text:
                             has_text = True
                             span.add_event(metrics.EVENT_FIRST_TEXT)
@@ -102,23 +105,24 @@ class ObservedAsks:
         reasons = ", ".join(sorted({lost.reason.value for lost in end.degraded}))
         _log.warning("an answer was degraded", extra={"reasons": reasons, "is_partial": end.is_partial})
 
-    def _see(self, event: AnswerEvent, span: Span) -> None:
+    def _see(self, event: AnswerEvent, span: Span, cache: CacheStatus) -> None:
         match event:
-            case AnswerStarted(model=model, cache=cache):
-                self._saw_cache(cache.status)
+            case AnswerStarted(model=model):
+                self._saw_cache(cache)
                 span.set_attributes(
                     {
-                        metrics.CACHE_HIT: cache.status in _TIERS,
-                        metrics.CACHE_STATUS: cache.status.value,
+                        metrics.CACHE_HIT: cache in _TIERS,
+                        metrics.CACHE_STATUS: cache.value,
                         metrics.MODEL_NAME: model,
                         metrics.GEN_AI_MODEL: model,
+                        metrics.OLD_GEN_AI_MODEL: model,
                     }
                 )
             case RetrievalCompleted(sources=sources):
                 span.add_event(metrics.EVENT_PASSAGES)
                 span.set_attribute(metrics.RETRIEVAL_COUNT, len(sources))
             case AnswerCompleted():
-                self._saw_end(event, span)
+                self._saw_end(event, span, cache)
             case AnswerDelta() | _:
                 return
 
@@ -129,13 +133,12 @@ class ObservedAsks:
         elif status is CacheStatus.MISS:
             self._telemetry.counter(metrics.CACHE_MISSES).inc()
 
-    def _saw_end(self, end: AnswerCompleted, span: Span) -> None:
+    def _saw_end(self, end: AnswerCompleted, span: Span, cache: CacheStatus) -> None:
         telemetry, timings = self._telemetry, end.timings
         telemetry.histogram(metrics.LATENCY).observe(timings.total_ms / 1_000)
         if timings.first_token_ms:
-            telemetry.histogram(metrics.FIRST_TOKEN).labels("hit" if end.usage.saved_tokens else "miss").observe(
-                timings.first_token_ms / 1_000
-            )
+            label = _FIRST_TOKEN.get(cache, "miss")
+            telemetry.histogram(metrics.FIRST_TOKEN).labels(label).observe(timings.first_token_ms / 1_000)
         for stage in ("cache", "embed", "retrieve", "generate"):
             if milliseconds := getattr(timings, f"{stage}_ms"):
                 telemetry.histogram(metrics.STAGE).labels(stage).observe(milliseconds / 1_000)
@@ -152,9 +155,11 @@ class ObservedAsks:
         span.set_attributes(
             {
                 metrics.TTFT_MS: timings.first_token_ms,
+                metrics.OLD_GEN_AI_TTFT_MS: timings.first_token_ms,
                 metrics.TOKENS_TOTAL: end.usage.prompt_tokens + end.usage.completion_tokens,
                 metrics.GEN_AI_INPUT_TOKENS: end.usage.prompt_tokens,
                 metrics.GEN_AI_OUTPUT_TOKENS: end.usage.completion_tokens,
+                metrics.OLD_GEN_AI_COMPLETION_TOKENS: end.usage.completion_tokens,
                 metrics.GEN_AI_FINISH: [end.finish_reason.value],
                 metrics.ANSWER_GROUNDING: end.grounding.value,
             }

@@ -250,10 +250,12 @@ async def test_a_callers_deadline_trims_the_answer(tmp_path):
 
 async def test_a_hundred_identical_asks_over_the_wire_make_one_generation(tmp_path):
     async with rig(tmp_path, generator=CountingGenerator(limit=30), max_concurrency=200) as served:
-        replies = await asyncio.gather(*(served.stub.Ask(request(), timeout=20) for _ in range(60)))
+        replies = await asyncio.gather(*(served.stub.Ask(request(), timeout=20) for _ in range(100)))
         assert served.generator.started == 1
         assert len({reply.text for reply in replies}) == 1
         assert sum(reply.completed.usage.completion_tokens > 0 for reply in replies) == 1
+        assert _value(served, "askmesh_first_token_seconds_count", cache="miss") == 1
+        assert _value(served, "askmesh_first_token_seconds_count", cache="joined") == 99
 
 
 async def test_the_wait_for_a_place_is_in_the_timings(tmp_path):

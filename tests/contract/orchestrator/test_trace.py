@@ -49,6 +49,9 @@ async def test_the_originals_attributes_are_there(tmp_path):
     assert miss.attributes["gen_ai.usage.output_tokens"] == 3
     assert miss.attributes["rag.retrieval.count"] == 1
     assert miss.attributes["rag.ttft_ms"] > 0
+    assert miss.attributes["gen_ai.usage.ttft_ms"] == miss.attributes["rag.ttft_ms"]
+    assert miss.attributes["gen_ai.model"] == "counting"
+    assert miss.attributes["gen_ai.completion.tokens"] == 3
     assert [event.name for event in miss.events] == ["passages", "first text"]
 
 
