@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.rig import chromium_path
 from tests.web.contract_server import ContractServer, Scene, contract_server, demo_scene
@@ -59,42 +59,74 @@ def scene(contract: ContractServer) -> Scene:
     return contract.scene
 
 
+class WatchedPage:
+    """A page in a browser profile of its own, and what it complained of."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._complaints: list[str] = []
+        page.on("pageerror", lambda error: self._complaints.append(str(error)))
+        page.on("console", self._note)
+
+    @classmethod
+    async def opened(cls, browser: Browser, **options: Any) -> WatchedPage:
+        context = await browser.new_context(**{"viewport": DESKTOP, **options})
+        context.set_default_timeout(PATIENCE_MS)
+        await context.add_init_script(WATCH_POLICY)
+        return cls(await context.new_page())
+
+    async def complaints(self) -> list[str]:
+        """Since the last call."""
+        found = [*self._complaints, *await self.page.evaluate("window.violations ?? []")]
+        self._complaints.clear()
+        return found
+
+    async def forget(self, url: str) -> None:
+        """Leave the page at `url` and everything it stored: the next one at that address begins as a first visit."""
+        await self.page.mouse.move(0, 0)
+        await self.page.goto(f"{url}/favicon.svg")  # of the same origin, and without a script that might store again
+        await self.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+        await self.page.context.clear_cookies()
+
+    def _note(self, message: ConsoleMessage) -> None:
+        # The browser itself reports every HTTP status over 399 as an error; those are the tests' own doing.
+        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+            self._complaints.append(message.text)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_page(browser: Browser) -> AsyncIterator[NewPage]:
     """Opens a page in a browser profile of its own; at the end no page may have complained."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
-    pages: list[Page] = []
+    pages: list[WatchedPage] = []
 
     async def opened(url: str, **options: Any) -> Page:
-        context = await browser.new_context(**{"viewport": DESKTOP, **options})
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
-        await context.add_init_script(WATCH_POLICY)
-        page = await context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: _note(complaints, message))
-        pages.append(page)
-        await page.goto(url)
-        return page
+        watched = await WatchedPage.opened(browser, **options)
+        pages.append(watched)
+        await watched.page.goto(url)
+        return watched.page
 
     yield opened
-    for page in pages:
-        complaints += await page.evaluate("window.violations ?? []")
-    for context in contexts:
-        await context.close()
+    complaints = [complaint for watched in pages for complaint in await watched.complaints()]
+    for watched in pages:
+        await watched.page.context.close()
     assert complaints == []
 
 
-def _note(complaints: list[str], message: Any) -> None:
-    # The browser itself reports every HTTP status over 399 as an error; those are the tests' own doing.
-    if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
-        complaints.append(message.text)
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kept_page(browser: Browser) -> WatchedPage:
+    """One page for all tests that need nothing special of it: a new one costs a process each time.
+
+    Its time zone is UTC, wherever the tests run.
+    """
+    return await WatchedPage.opened(browser, timezone_id="UTC")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(contract: ContractServer, scene: Scene, new_page: NewPage) -> Page:
+async def page(contract: ContractServer, scene: Scene, kept_page: WatchedPage) -> AsyncIterator[Page]:
     """The page on a desktop, with the demo scene behind it."""
-    opened = await new_page(contract.url)
-    await expect(opened.locator("#connection")).to_have_text("Connected")
-    return opened
+    await kept_page.page.goto(contract.url)
+    await expect(kept_page.page.locator("#connection")).to_have_text("Connected")
+    yield kept_page.page
+    complaints = await kept_page.complaints()
+    await kept_page.forget(contract.url)
+    assert complaints == []

@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import FilePayload, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from bench.installation import START_LIMIT_S, Installation, start, stop
-from tests.web.pages import NewPage, ask, shot
+from tests.web.conftest import WatchedPage
+from tests.web.pages import ask, shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,12 +33,21 @@ async def askmesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ins
     assert await asyncio.to_thread(stop, made) == 0, "\n".join(made.lines)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kept_live(browser: Browser) -> WatchedPage:
+    return await WatchedPage.opened(browser, reduced_motion="reduce")
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def live(askmesh: Installation, new_page: NewPage) -> Page:
-    page = await new_page(askmesh.url, reduced_motion="reduce")
+async def live(askmesh: Installation, kept_live: WatchedPage) -> AsyncIterator[Page]:
+    page = kept_live.page
+    await page.goto(askmesh.url)
     await expect(page.locator("#connection")).to_have_text("Connected")
     await expect(page.locator(".document")).not_to_have_count(0)
-    return page
+    yield page
+    complaints = await kept_live.complaints()
+    await kept_live.forget(askmesh.url)
+    assert complaints == []
 
 
 async def answered(page: Page, question: str) -> None:

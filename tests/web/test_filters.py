@@ -60,14 +60,8 @@ async def asked_filter(page: Page, scene: Scene) -> Any:
     ],
 )
 async def test_a_chip_becomes_a_typed_comparison(
-    contract: ContractServer,
-    scene: Scene,
-    new_page: NewPage,
-    given: tuple[str, ...],
-    words: str,
-    sent: dict[str, Any],
+    page: Page, scene: Scene, given: tuple[str, ...], words: str, sent: dict[str, Any]
 ) -> None:
-    page = await new_page(contract.url, timezone_id="UTC")
     await add(page, *given)
     await expect(page.locator(".chip")).to_have_text(words)
     assert await asked_filter(page, scene) == sent

@@ -7,7 +7,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.web import answers
 from tests.web.contract_server import ContractServer, Scene
-from tests.web.pages import NewPage, ask
+from tests.web.pages import ask
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -51,10 +51,7 @@ async def foreign_elements(page: Page) -> int:
     return await page.locator("body script, img, svg[onload], iframe, [onerror], a[href^='javascript']").count()
 
 
-async def test_poison_is_shown_as_text_and_does_nothing(
-    contract: ContractServer, poisoned: Scene, new_page: NewPage
-) -> None:
-    page = await new_page(contract.url)
+async def test_poison_is_shown_as_text_and_does_nothing(poisoned: Scene, page: Page) -> None:
     await expect(page.locator(".document .row-title")).to_have_text(f"Title {SCRIPT}")
     await expect(page.locator(".group-name")).to_have_text(IMAGE)
     await ask(page, f"What of {IMAGE}?")
@@ -69,8 +66,7 @@ async def test_poison_is_shown_as_text_and_does_nothing(
     assert await page.evaluate("window.poisoned") is None
 
 
-async def test_a_poisoned_document_opens_as_text(contract: ContractServer, poisoned: Scene, new_page: NewPage) -> None:
-    page = await new_page(contract.url)
+async def test_a_poisoned_document_opens_as_text(poisoned: Scene, page: Page) -> None:
     await ask(page)
     await page.click(".source-title")
     await expect(page.locator("dialog mark")).to_have_text(QUOTE)

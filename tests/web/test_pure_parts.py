@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page
 
 from gateway.sse import frame
+from tests.web.conftest import WatchedPage
+from tests.web.contract_server import ContractServer, demo_scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def page(contract: ContractServer, kept_page: WatchedPage) -> AsyncIterator[Page]:
+    """One visit for all: functions that only compute leave nothing behind."""
+    contract.scene = demo_scene()
+    await kept_page.page.goto(contract.url)
+    yield kept_page.page
+    complaints = await kept_page.complaints()
+    await kept_page.forget(contract.url)
+    assert complaints == []
+
 
 ALPHABET = "ab \n\u00e9\u4e2d\u0301👩🗄\U0001d49c\u200d\r"
 
