@@ -255,7 +255,9 @@ async def test_a_hundred_identical_asks_over_the_wire_make_one_generation(tmp_pa
         assert len({reply.text for reply in replies}) == 1
         assert sum(reply.completed.usage.completion_tokens > 0 for reply in replies) == 1
         assert _value(served, "askmesh_first_token_seconds_count", cache="miss") == 1
-        assert _value(served, "askmesh_first_token_seconds_count", cache="joined") == 99
+        joined, hit = (_value(served, "askmesh_first_token_seconds_count", cache=said) for said in ("joined", "hit"))
+        assert joined + hit == 99  # whoever comes after its end, on a slow machine, finds it in the cache
+        assert joined
 
 
 async def test_the_wait_for_a_place_is_in_the_timings(tmp_path):
