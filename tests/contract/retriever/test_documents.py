@@ -226,7 +226,8 @@ class TestList:
         wanted = [f"{number:02}.txt" for number in range(40)]
         results = await owner.ingest(*(document(name, groups=groups) for name in wanted))
         assert {result.outcome for result in results} == {pb.INGEST_OUTCOME_STORED}
-        found, token = [], ""
+        found: list[str] = []
+        token = ""
         while token or not found:
             page = await owner.list(page_size=1_000, page_token=token)
             assert 0 < page.ByteSize() < GRPC_DEFAULT_BYTES
