@@ -37,6 +37,7 @@ class Served:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout=30)
+        assert self.process.stderr is not None
         self.process.stderr.close()
         return code
 
@@ -52,6 +53,7 @@ def serve(role, **settings):
     killer = threading.Timer(START_LIMIT_S, process.kill)
     killer.start()
     said = []
+    assert process.stderr is not None
     for line in process.stderr:
         said.append(line)
         if found := re.search(rf"askmesh {role} serves at (\S+)", line):

@@ -87,8 +87,9 @@ async def test_what_the_callers_own_iterator_raises_reaches_the_caller():
 
 async def test_a_cancelled_reader_stays_cancelled():
     async def cancelled():
-        raise asyncio.CancelledError
-        yield  # makes it a generator
+        waited = asyncio.get_running_loop().create_future()
+        waited.cancel()
+        yield await waited
 
     with pytest.raises(asyncio.CancelledError):
         [result async for result in Ingest([], "docs").results(cancelled())]
