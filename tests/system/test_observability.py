@@ -120,7 +120,7 @@ def test_a_miss_then_an_exact_hit_move_their_counters(traced):
     assert missed["rag_cache_miss_total"] - before.get("rag_cache_miss_total", 0) == 1
     assert hit["rag_cache_hit_total"] - missed.get("rag_cache_hit_total", 0) == 1
     assert hit["rag_cache_miss_total"] == missed["rag_cache_miss_total"]
-    assert hit["rag_orchestrator_latency_seconds_count"] - before["rag_orchestrator_latency_count"] == 2
+    assert hit["rag_orchestrator_latency_seconds_count"] - before["rag_orchestrator_latency_seconds_count"] == 2
 
 
 def test_a_semantic_hit_moves_its_own_tier(traced):
