@@ -139,7 +139,8 @@ def bind(host: str, port: int) -> socket.socket:
         PortInUse: the address is taken or cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # Named TCP: asyncio turns Nagle's algorithm off only then, and with it on every answer waits 40 ms.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
     try:
         found.bind((host, port))
