@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from retriever.search.embedded.database import connect
+from retriever.search.embedded.dense import nearest
 from retriever.search.embedded.resident import BLOCK_ROWS, ResidentRows
 from retriever.search.embedded.rows import write_record
 from retriever.search.embedded.schema import create, make_collection_id
@@ -49,6 +50,7 @@ def test_a_slow_reader_uses_its_own_rows_and_spoils_nothing_for_the_next(path):
         add(writer, [1, 2])
         held.view(fast, 1, scope(BLUE.snapshot))  # now three rows are held
         assert held.view(slow, 1, BLUE).visible.tolist() == [True]
+        assert len(nearest(held.view(slow, 1, BLUE), np.ones(4, np.float32), limit=9)) == 1
         assert held.view(fast, 1, BLUE).visible.tolist() == [True, True, True]
 
 
