@@ -101,13 +101,14 @@ class CallFrame(grpc.aio.ServerInterceptor):
     async def _serve(self, method: Method, payload: Any, rpc: ServicerContext) -> bytes | None:
         headers = _headers(rpc)
         request_id = context.accepted_request_id(headers.get(context.REQUEST_ID_HEADER, ""))
+        received = method.received(payload)
         rpc.set_trailing_metadata(((context.REQUEST_ID_HEADER, request_id),))
         with (
             self._calls.opened(is_exempt=method.is_exempt) as call,
             self._observer.observe(method.service, method.name, headers, request_id) as observed,
         ):
             try:
-                return await self._answer(method, payload, rpc, _Arrival(headers, request_id))
+                return await self._answer(method, received, rpc, _Arrival(headers, request_id))
             except grpc.aio.AbortError:
                 observed.end(rpc.code())
                 raise
@@ -122,6 +123,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
             except Exception as error:  # noqa: BLE001  # the one place where everything is caught
                 refusal = _unwrapped(error)
             observed.refused(refusal)
+            if method.takes_stream:
+                await received.let_sender_end()
             return await _abort(rpc, refusal, request_id)
 
     async def _answer(self, method: Method, payload: Any, rpc: ServicerContext, arrival: _Arrival) -> bytes | None:

@@ -5,8 +5,9 @@ Decoding and encoding are done here and not by gRPC, so that they fail under the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ EXEMPT_SERVICES: Final = frozenset(
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, ServicerContext], Any]
+SENDER_GRACE_S: Final = 0.05  # a few round trips; an upload of megabytes is not waited for
+
 _FACTORIES: Final[Mapping[tuple[bool, bool], Callable[..., Any]]] = {
     (False, False): grpc.unary_unary_rpc_method_handler,
     (False, True): grpc.unary_stream_rpc_method_handler,
@@ -67,8 +70,12 @@ class Method:
         return self.service in EXEMPT_SERVICES
 
     def decoded(self, payload: Any) -> Any:
-        """The request, or the stream of them. Raises MalformedMessage or MessageTooLarge, a stream while it is read."""
-        return _Requests(self, payload) if self.takes_stream else self.message(payload)
+        """The request; a stream of them is one already. Raises MalformedMessage or MessageTooLarge."""
+        return payload if self.takes_stream else self.message(payload)
+
+    def received(self, payload: Any) -> Any:
+        """What gRPC hands over: bytes, or a stream of them, which from here on is one of messages."""
+        return Requests(self, payload) if self.takes_stream else payload
 
     def message(self, raw: bytes) -> Any:
         """One request message."""
@@ -90,18 +97,33 @@ class Method:
         return None
 
 
-class _Requests:
-    """A request stream, decoded message by message as the servicer asks for them."""
+class Requests:
+    """A request stream, decoded message by message as the servicer asks for them.
+
+    Reading raises MalformedMessage or MessageTooLarge.
+    """
 
     def __init__(self, method: Method, raw: AsyncIterator[bytes]) -> None:
         self._method = method
         self._raw = raw
         self._started: AsyncIterator[bytes] | None = None  # not before the first read: gRPC warns of an unused one
 
-    def __aiter__(self) -> _Requests:
+    def __aiter__(self) -> Requests:
         return self
 
     async def __anext__(self) -> Any:
         if self._started is None:
             self._started = aiter(self._raw)
         return self._method.message(await anext(self._started))
+
+    async def let_sender_end(self) -> None:
+        """Take in what a caller whose stream is refused unread is sending at this moment.
+
+        A status that arrives while gRPC's Python client is still sending is lost there: the client reports INTERNAL.
+        """
+        if self._started is not None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SENDER_GRACE_S):
+                async for _ in self._raw:
+                    pass
