@@ -15,6 +15,7 @@ import pytest_asyncio
 from askmesh.rig.part import RigMissing
 from askmesh.rig.process import Server
 from askmesh.rig.redis import running_redis
+from askmesh.rig.weaviate import running_weaviate
 from tests.rig import missing
 
 
@@ -32,4 +33,10 @@ async def rigged(opened: Callable[[], AbstractAsyncContextManager[Server]]) -> A
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     async with rigged(lambda: running_redis(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def weaviate_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    async with rigged(lambda: running_weaviate(tmp_path_factory.mktemp("weaviate"))) as server:
         yield server
