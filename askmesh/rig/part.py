@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAKE_RIG = "run `make rig`"
 # One wheel for every machine, whatever Python runs the build: only libraries are taken out of them.
 WHEEL_PYTHON = "3.11"
-WHEEL_PLATFORMS = ("manylinux_2_31_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
+WHEEL_PLATFORMS = ("manylinux_2_35_x86_64", "manylinux_2_31_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
 
 
 @dataclass(frozen=True, slots=True)
