@@ -79,7 +79,16 @@ PART = folder_part("weaviate", VERSION, used_by="retriever", proof=PROGRAM, make
 
 
 def running_weaviate(folder: Path, *, options: Mapping[str, str] | None = None) -> AbstractAsyncContextManager[Server]:
-    """A Weaviate of one node, without modules, authentication or telemetry; its data stay in `folder`.
+    """`recipe`, run: its data stay in `folder`.
+
+    Raises:
+        RigMissing: it is not built.
+    """
+    return running(recipe(folder, options=options), folder)
+
+
+def recipe(folder: Path, *, options: Mapping[str, str] | None = None) -> Recipe:
+    """A Weaviate of one node, without modules, authentication or telemetry.
 
     Args:
         options: Environment variables for it, as its manual names them.
@@ -93,7 +102,7 @@ def running_weaviate(folder: Path, *, options: Mapping[str, str] | None = None) 
         line = ["env", *(f"{name}={value}" for name, value in settings.items()), str(program)]
         return [*line, "--host", HOST, "--port", str(ports["http"]), "--scheme", "http"]
 
-    return running(Recipe("weaviate", VERSION, PORTS, command, _is_ready), folder)
+    return Recipe("weaviate", VERSION, PORTS, command, _is_ready)
 
 
 def _environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:

@@ -11,9 +11,11 @@ import pytest
 
 from retriever.ingest.commit import Committer, Stores
 from retriever.search.embedded import open_embedded
+from tests.contract.search.weaviates import open_with_weaviate
 
 ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {
     "embedded": open_embedded,
+    "weaviate": open_with_weaviate,
 }
 
 
