@@ -18,7 +18,7 @@ from chassis.auth import Authenticator
 from chassis.breaker import Breaker, Thresholds
 from chassis.channel import open_channel
 from chassis.composition import build_admission, build_authenticator
-from chassis.errors import CacheUnavailable, EmbedderUnavailable, RetrieverUnavailable, SettingsInvalid
+from chassis.errors import EmbedderUnavailable, RetrieverUnavailable, SettingsInvalid
 from chassis.lifecycle import run
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
@@ -26,15 +26,13 @@ from chassis.telemetry import Telemetry, build_telemetry
 from embedding.models import ensure_model
 from embedding.ports import Embedder
 from orchestrator.assembly import Leaves, assemble, processors
-from orchestrator.cache.guarded import GuardedCache
-from orchestrator.cache.memory import MemoryAnswerCache
-from orchestrator.cache.observed import ObservedCache
+from orchestrator.cache.opening import open_cache
 from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.generation.gated import GatedGenerator
 from orchestrator.metrics import HEDGED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline
-from orchestrator.ports import AnswerCache, Generator, Retriever, SnapshotSource, TokenCounter
+from orchestrator.ports import Generator, Retriever, SnapshotSource, TokenCounter
 from orchestrator.prompt import GEMMA_STOP
 from orchestrator.retrieval.grpc import GrpcRetriever
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
@@ -104,7 +102,9 @@ async def build(
         chosen = generator or await _open_generator(settings, stack)
         model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
         snapshots, retriever = _retriever(settings, channel, telemetry)
-        leaves = Leaves(snapshots, retriever, embedder, model, fallback, _cache(settings, telemetry), counter)
+        leaves = Leaves(
+            snapshots, retriever, embedder, model, fallback, open_cache(settings, telemetry, stack), counter
+        )
         pipeline = assemble(settings, leaves)
         stack.push_async_callback(pipeline.closed)
         defaults = Sampling(settings.default_max_tokens, settings.default_temperature)
@@ -196,18 +196,6 @@ def _model(settings: OrchestratorSettings) -> ModelInfo:
         price_per_million_prompt_tokens=settings.price_per_million_prompt_tokens,
         price_per_million_completion_tokens=settings.price_per_million_completion_tokens,
     )
-
-
-def _cache(settings: OrchestratorSettings, telemetry: Telemetry) -> AnswerCache | None:
-    match settings.cache:
-        case "off":
-            return None
-        case "memory":
-            memory = MemoryAnswerCache(max_entries=settings.cache_max_entries, ttl_s=settings.cache_ttl_s)
-            breaker = Breaker("answer cache", error=CacheUnavailable, telemetry=telemetry)
-            return ObservedCache(GuardedCache(memory, breaker), telemetry)
-        case _:
-            raise SettingsInvalid("ASKMESH_ORCHESTRATOR_CACHE: this version has memory and off")
 
 
 def main() -> int:

@@ -70,13 +70,28 @@ class OrchestratorSettings(ServiceSettings):
     price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="US dollars.")
     price_per_million_completion_tokens: float = Field(0.0, ge=0, description="US dollars.")
 
-    cache: str = Field("memory", description="memory: in this process; off: none.")
-    cache_max_entries: int = Field(2_000, ge=1, le=1_000_000, description="Answers kept, for cache=memory.")
+    cache: Literal["memory", "redis", "off"] = Field(
+        "memory", description="memory: in this process; redis: shared by all replicas; off: none."
+    )
+    cache_max_entries: int = Field(
+        2_000, ge=1, le=1_000_000, description="Answers kept; with cache=redis by all replicas together."
+    )
     cache_ttl_s: Annotated[float, Also("CACHE_TTL_SECONDS")] = Field(
         600.0, gt=0, le=86_400 * 30, description="Seconds an answer is kept at most."
     )
     cache_similarity: Annotated[float, Also("CACHE_SIM_THRESHOLD")] = Field(
         0.90, ge=0.5, le=1.0, description="Cosine from which on two questions may be the same; the guard decides."
+    )
+
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="redis://, rediss:// or unix:// with user and password; empty: host and port below."
+    )
+    redis_host: Annotated[str, Also("SPRING_REDIS_HOST")] = Field("127.0.0.1", description="For cache=redis.")
+    redis_port: Annotated[int, Also("SPRING_REDIS_PORT")] = Field(6379, ge=1, le=65_535, description="As above.")
+    # 52 ms is what a hung Redis then costs an ask, until the breaker opens; redis-py as it comes takes over 30 s.
+    redis_timeout_ms: int = Field(50, ge=5, le=5_000, description="Milliseconds Redis may take to connect or to reply.")
+    redis_secret: SecretStr = Field(
+        SecretStr(""), description="Signs cached answers, at least 16 characters, the same in all replicas."
     )
 
     default_max_tokens: int = Field(512, ge=1, le=4_096, description="Tokens generated when a request names no limit.")

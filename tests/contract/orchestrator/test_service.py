@@ -393,7 +393,8 @@ async def test_a_model_server_that_is_not_there_degrades_the_answer(tmp_path, mo
     [
         ({"generator": "triton"}, "GENERATOR"),
         ({"generator": "openai"}, "LLM_URL"),
-        ({"cache": "redis"}, "CACHE"),
+        ({"cache": "redis"}, "REDIS_SECRET"),
+        ({"cache": "redis", "redis_secret": "s" * 16, "redis_url": "http://x:hunter2@y"}, "REDIS_URL"),
     ],
 )
 async def test_a_choice_this_version_does_not_have_is_named(tmp_path, given, named):
