@@ -15,6 +15,7 @@ import pytest_asyncio
 from askmesh.rig.part import RigMissing
 from askmesh.rig.process import Server
 from askmesh.rig.redis import running_redis
+from askmesh.rig.triton import STANDINS, running_triton
 from askmesh.rig.weaviate import running_weaviate
 from tests.rig import missing
 
@@ -39,4 +40,11 @@ async def redis_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def weaviate_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     async with rigged(lambda: running_weaviate(tmp_path_factory.mktemp("weaviate"))) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def triton_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """With the stand-in models of deploy/triton/standin."""
+    async with rigged(lambda: running_triton(tmp_path_factory.mktemp("triton"), repository=STANDINS)) as server:
         yield server
