@@ -58,10 +58,10 @@ def build(part: Part) -> bool:
 
 
 def print_status(parts: Sequence[Part]) -> None:
-    print(f"{'part':<11} {'version':<9} {'used by':<28} where")
+    print(f"{'part':<11} {'version':<14} {'used by':<28} where")
     for part in parts:
         where = part.find() or f"missing: make rig ARGS={part.name}"
-        print(f"{part.name:<11} {part.version:<9} {part.used_by:<28} {where}")
+        print(f"{part.name:<11} {part.version:<14} {part.used_by:<28} {where}")
 
 
 if __name__ == "__main__":

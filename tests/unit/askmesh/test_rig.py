@@ -134,4 +134,4 @@ def test_a_wheel_of_other_bytes_is_refused(wheel, tmp_path):
 def test_the_rig_runs_on_a_bare_python():
     script = ROOT / "deploy" / "scripts" / "rig.py"
     shown = subprocess.run([sys.executable, "-I", "-S", script, "status"], capture_output=True, text=True, check=True)
-    assert f"redis       {redis.VERSION}" in shown.stdout
+    assert f"redis       {redis.VERSION} " in shown.stdout
