@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from askmesh.rig import chromium, redis, triton, weaviate
+from askmesh.rig import chromium, opensearch, redis, triton, weaviate
 from askmesh.rig.part import Part, go_tool
 
 PARTS: tuple[Part, ...] = (
     go_tool("grpcurl", "1.9.4", "github.com/fullstorydev/grpcurl/cmd/grpcurl", "tests/system"),
     chromium.PART,
+    opensearch.PART,
     redis.PART,
     triton.PART,
     weaviate.PART,
