@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
-import httpx
 
 from chassis import logs
 from chassis.admission import Admission
@@ -18,7 +17,7 @@ from chassis.auth import Authenticator
 from chassis.breaker import Breaker, Thresholds
 from chassis.channel import open_channel
 from chassis.composition import build_admission, build_authenticator
-from chassis.errors import EmbedderUnavailable, RetrieverUnavailable, SettingsInvalid
+from chassis.errors import EmbedderUnavailable, RetrieverUnavailable
 from chassis.lifecycle import run
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
@@ -29,11 +28,11 @@ from orchestrator.assembly import Leaves, assemble, processors
 from orchestrator.cache.opening import open_cache
 from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.generation.gated import GatedGenerator
+from orchestrator.generation.opening import open_generator
 from orchestrator.metrics import HEDGED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline
 from orchestrator.ports import Generator, Retriever, SnapshotSource, TokenCounter
-from orchestrator.prompt import GEMMA_STOP
 from orchestrator.retrieval.grpc import GrpcRetriever
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
 from orchestrator.retrieval.hedged import HedgedRetriever
@@ -41,7 +40,7 @@ from orchestrator.retrieval.observed import ObservedRetriever
 from orchestrator.service import OrchestratorServicer, binding
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
-from orchestrator.types import ModelInfo, Sampling
+from orchestrator.types import Sampling
 
 SERVICE_NAME = "askmesh-orchestrator"
 
@@ -99,7 +98,7 @@ async def build(
         channel.get_state(try_to_connect=True)  # the first ask should not pay for connecting out of its timebox
         extractive = GatedGenerator(ExtractiveGenerator(embedder), processors())
         fallback = MeteredGenerator(extractive, counter, telemetry)
-        chosen = generator or await _open_generator(settings, stack)
+        chosen = generator or open_generator(settings, telemetry, stack)
         model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
         snapshots, retriever = _retriever(settings, channel, telemetry)
         leaves = Leaves(
@@ -161,41 +160,6 @@ async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) 
 
 def _counter(settings: OrchestratorSettings) -> TokenCounter:
     return FileTokenCounter(settings.tokenizer_file) if settings.tokenizer_file else EstimatedTokenCounter()
-
-
-async def _open_generator(settings: OrchestratorSettings, stack: AsyncExitStack) -> Generator | None:
-    """The model's generator; None: the extractive one is the model."""
-    match settings.generator:
-        case "extractive":
-            return None
-        case "openai":
-            if not settings.llm_url:
-                raise SettingsInvalid("ASKMESH_ORCHESTRATOR_LLM_URL is required with generator=openai")
-            from orchestrator.generation.openai import OpenAiGenerator  # noqa: PLC0415  # only where it is used
-
-            client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-            key = settings.llm_api_key if settings.llm_api_key.get_secret_value() else None
-            return OpenAiGenerator(
-                client,
-                base_url=settings.llm_url,
-                model=_model(settings),
-                api_key=key,
-                stop=GEMMA_STOP if settings.model_name.startswith("gemma") else (),
-                has_system_role=settings.llm_system_role,
-                stall_timeout_s=settings.token_stall_ms / 1_000,
-            )
-        case _:
-            raise SettingsInvalid("ASKMESH_ORCHESTRATOR_GENERATOR: this version has extractive and openai")
-
-
-def _model(settings: OrchestratorSettings) -> ModelInfo:
-    return ModelInfo(
-        name=settings.model_name,
-        fingerprint=f"openai|{settings.model_name}|{settings.model_revision}|{settings.llm_system_role}",
-        context_tokens=settings.context_tokens,
-        price_per_million_prompt_tokens=settings.price_per_million_prompt_tokens,
-        price_per_million_completion_tokens=settings.price_per_million_completion_tokens,
-    )
 
 
 def main() -> int:

@@ -44,14 +44,23 @@ class OrchestratorSettings(ServiceSettings):
         Precision.INT8, description="Must be the retriever's, else every question is embedded twice."
     )
 
-    generator: str = Field(
-        "extractive", description="extractive: the sources' own sentences; openai: a server of chat completions."
+    generator: Literal["extractive", "openai", "triton"] = Field(
+        "extractive",
+        description="extractive: the sources' own sentences; openai: a server of chat completions; triton: Triton.",
     )
     llm_url: Annotated[str, Also("LLM_URL")] = Field(
         "", description="Base URL of the model server with its version (https://host/v1), for generator=openai."
     )
     llm_api_key: SecretStr = Field(SecretStr(""), description="Sent to llm_url as a bearer token; empty sends none.")
     llm_system_role: bool = Field(False, description="The model's chat template knows a system role; Gemma's does not.")
+    triton_address: str = Field("127.0.0.1:8001", description="Triton's gRPC address: host:port, for generator=triton.")
+    triton_codec: Literal["trtllm", "ensemble", "vllm"] = Field(
+        "trtllm", description="The model's tensors: TensorRT-LLM's LLM API, its older engine path, or the vLLM backend."
+    )
+    triton_model: str = Field("tensorrt_llm", min_length=1, description="The model's name in Triton's repository.")
+    triton_model_version: str = Field(
+        "1", pattern="^[1-9][0-9]*$", description="Its version there; changing it empties the cache."
+    )
     model_name: Annotated[str, Also("MODEL_NAME")] = Field(
         "gemma-2-2b-it", description="The model as the server names it."
     )

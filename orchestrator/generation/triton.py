@@ -31,9 +31,10 @@ from orchestrator.generation.triton_text import StopFilter
 from orchestrator.prompt import GEMMA_STOP, render_gemma
 from orchestrator.types import GenerationEvent, ModelInfo, Prompt, Sampling, TextPiece
 
-__all__ = ["TritonGenerator"]
+__all__ = ["KEEPALIVE_MS", "TritonGenerator"]
 
 STALL_TIMEOUT_S = 10.0  # the slowest model worth waiting for gives a token a second; ten misses mean it hangs
+KEEPALIVE_MS = 310_000  # Triton allows a ping every 300 s unless told otherwise, and hangs up on who asks more often
 STATE_TIMEOUT_S = 0.5  # to ask whether a model that refused is loading: it lists names, a second hop takes 1 ms
 COLD_RETRY_S = 30.0  # loading takes 30-50 s
 OVERLOADED_RETRY_S = 1.0

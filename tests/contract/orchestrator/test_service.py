@@ -391,7 +391,6 @@ async def test_a_model_server_that_is_not_there_degrades_the_answer(tmp_path, mo
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"generator": "triton"}, "GENERATOR"),
         ({"generator": "openai"}, "LLM_URL"),
         ({"cache": "redis"}, "REDIS_SECRET"),
         ({"cache": "redis", "redis_secret": "s" * 16, "redis_url": "http://x:hunter2@y"}, "REDIS_URL"),
