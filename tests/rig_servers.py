@@ -15,7 +15,7 @@ import pytest_asyncio
 from askmesh.rig.part import RigMissing
 from askmesh.rig.process import Server
 from askmesh.rig.redis import running_redis
-from askmesh.rig.triton import STANDINS, running_triton
+from askmesh.rig.triton import running_standins
 from askmesh.rig.weaviate import running_weaviate
 from tests.rig import missing
 
@@ -46,5 +46,5 @@ async def weaviate_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def triton_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """With the stand-in models of deploy/triton/standin."""
-    async with rigged(lambda: running_triton(tmp_path_factory.mktemp("triton"), repository=STANDINS)) as server:
+    async with rigged(lambda: running_standins(tmp_path_factory.mktemp("triton"))) as server:
         yield server

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmesh.rig import redis
+from askmesh.rig import redis, triton
 from askmesh.rig.part import Part
 from askmesh.rig.process import Server
 
@@ -46,8 +46,17 @@ def redis_settings(server: Server) -> Mapping[str, str]:
     }
 
 
+def triton_settings(server: Server) -> Mapping[str, str]:
+    return {
+        "ASKMESH_ORCHESTRATOR_GENERATOR": "triton",
+        "ASKMESH_ORCHESTRATOR_TRITON_ADDRESS": f"{server.host}:{server.port}",
+        "ASKMESH_ORCHESTRATOR_MODEL_NAME": triton.STANDIN_NAME,
+    }
+
+
 MEMBERS: Mapping[str, Member] = {
     "redis": Member(redis.PART, redis.running_redis, redis_settings),
+    "triton": Member(triton.PART, triton.running_standins, triton_settings),
 }
 
 

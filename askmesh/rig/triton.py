@@ -21,7 +21,7 @@ import tempfile
 import uuid
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from askmesh.rig.part import ROOT, Wheel, folder_part, pip, unpack_wheels
@@ -36,6 +36,7 @@ NUMPY_SHA256 = (
     "675d61ffbfa78604709862923189bad94014bef562cc35cf61d3a07bba02a7ed",  # CPython 3.12
 )
 STANDINS = ROOT / "deploy" / "triton" / "standin" / "models"  # language models' tensor contracts without the models
+STANDIN_NAME = "stand-in"  # not Gemma: no bill and no page may say that it answered
 LIBRARIES = "nvidia_pytriton.libs"
 READY_TIMEOUT_S = 2.0
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where the backend makes its regions, not a temporary file of ours
@@ -102,6 +103,11 @@ async def running_triton(
             yield server
     finally:
         _remove_regions(prefix)
+
+
+def running_standins(folder: Path) -> AbstractAsyncContextManager[Server]:
+    """A Triton with the stand-in models."""
+    return running_triton(folder, repository=STANDINS)
 
 
 def _remove_regions(prefix: str) -> None:
