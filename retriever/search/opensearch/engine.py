@@ -18,13 +18,12 @@ from opensearchpy import AsyncOpenSearch
 from chassis.budget import Budget
 from chassis.errors import BackendUnavailable, DeadlineExceeded
 from chassis.retry import RetryPolicy
-from retriever.search.opensearch.failures import IndexAbsent, refusal, translated
+from retriever.search.opensearch.failures import NOT_FOUND, IndexAbsent, refusal, require_present, translated
 
 # Far below the server's limit of 100 MiB, so that no request occupies it for long; from 1 MiB on the HTTP client warns
 # that sending holds up the event loop.
 BULK_BYTES: Final = 960 << 10
 _EXISTS: Final = 409  # of a document that is there already: under our ids it has the same content
-_NOT_FOUND: Final = 404
 
 Json = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -75,11 +74,11 @@ class Engine:
             Absent, IndexAbsent: 404.  Conflict: 409.  DeadlineExceeded, StorageFull, call.failure.
         """
         call.budget.check(call.place)
-        left_s = call.budget.remaining_s()
+        # 404 is an answer: the client would log a warning for every name that is not there.
+        given = {**(params or {}), "request_timeout": call.budget.remaining_s(), "ignore": NOT_FOUND}
         with translated(call.failure, call.place):
-            answer = await self._client.transport.perform_request(
-                method, f"/{path}", params={**(params or {}), "request_timeout": left_s}, body=body
-            )
+            answer = await self._client.transport.perform_request(method, f"/{path}", params=given, body=body)
+        require_present(answer)
         return answer if isinstance(answer, dict) else {}
 
     async def ask(
@@ -119,7 +118,7 @@ class Engine:
             return
         for item in answer["items"]:
             done = item["create"]
-            if done["status"] == _NOT_FOUND:
+            if done["status"] == NOT_FOUND:
                 raise IndexAbsent
             if done["status"] >= 300 and done["status"] != _EXISTS:
                 raise refusal(done["status"], json.dumps(done["error"]), call.failure, call.place)

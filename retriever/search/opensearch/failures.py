@@ -10,6 +10,7 @@ from opensearchpy import exceptions as client
 
 from chassis.errors import BackendUnavailable, Conflict, DeadlineExceeded, RagError, StorageFull
 
+NOT_FOUND: Final = 404
 TOO_MANY: Final = 429
 _BUSY_RETRY_S: Final = 0.1  # the server's queues empty within this
 # What a disk over its flood stage, or full, is called in the server's answers.
@@ -27,11 +28,9 @@ class IndexAbsent(Absent):
 
 @contextmanager
 def translated(failure: type[BackendUnavailable], place: str) -> Iterator[None]:
-    """Raise what the client raises as `failure` or something narrower, with the place prepended; 404 as Absent."""
+    """Raise what the client raises as `failure` or something narrower, with the place prepended."""
     try:
         yield
-    except client.NotFoundError as exc:
-        raise _absence(exc) from exc
     except client.ConnectionTimeout as exc:
         raise DeadlineExceeded(f"{place}: the store did not answer in time") from exc
     except client.ConnectionError as exc:
@@ -42,9 +41,14 @@ def translated(failure: type[BackendUnavailable], place: str) -> Iterator[None]:
         raise failure(f"{place}: the store answered with something unreadable") from exc
 
 
-def _absence(exc: client.NotFoundError) -> Absent:
-    is_about_a_document = isinstance(exc.info, dict) and ("found" in exc.info or "result" in exc.info)
-    return Absent() if is_about_a_document else IndexAbsent()
+def require_present(answer: object) -> None:
+    """Raise what an answer of 404 means; nothing when it is another."""
+    if not isinstance(answer, dict):
+        return
+    if answer.get("status") == NOT_FOUND and "error" in answer:
+        raise IndexAbsent
+    if answer.get("found") is False or answer.get("result") == "not_found":
+        raise Absent
 
 
 def refusal(status: int, text: str, failure: type[BackendUnavailable], place: str) -> RagError:

@@ -58,7 +58,7 @@ class _Sequenced:
             answer = await self._engine.once("PUT", f"{self.alias}/_doc/{key}", call, body=stamped, params=params)
         except IndexAbsent as exc:
             raise missing_indexes(call) from exc
-        except BackendUnavailable:
+        except (BackendUnavailable, Conflict):  # the HTTP client sends a PUT again when its connection breaks
             found = await self.get(key, call)
             if found is None or found["_source"]["body"].get("stamp") != stamped["body"]["stamp"]:
                 raise
@@ -66,17 +66,17 @@ class _Sequenced:
         return revision_of(answer)
 
     async def remove(self, key: str, revision: int, call: Call) -> None:
-        """Remove it if the revision still stands.
+        """Remove it if the revision still stands; what is gone already may have gone by this very request, sent twice.
 
         Raises:
-            Conflict: it does not.
+            Conflict: another writer was faster.
         """
         try:
             await self._engine.once("DELETE", f"{self.alias}/_doc/{key}", call, params=_expected(revision))
         except IndexAbsent as exc:
             raise missing_indexes(call) from exc
         except Absent:
-            raise Conflict(f"{call.place}: another writer was faster; try again") from None
+            return
 
     async def find(self, query: Json, order: list[str], after: list[str], *, limit: int, call: Call) -> list[Answer]:
         """Documents by a search of everything written so far, those sorted after `after`."""

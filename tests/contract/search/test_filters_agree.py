@@ -52,6 +52,7 @@ def shelf(request, tmp_path_factory):
             leaves = await stack.enter_async_context(ADAPTERS[request.param](tmp_path_factory.mktemp("shelf")))
             for store in (leaves.dense, leaves.lexical):
                 await store.write(TENANT, UID, documents, vectors_of(documents), budget=budget())
+                await store.seal(TENANT, UID, 1, budget=budget())
             await leaves.records.put(TENANT, UID, [(each, "") for each, _ in documents], budget=budget())
             return leaves
 
