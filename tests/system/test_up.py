@@ -27,7 +27,7 @@ def test_up_once_prints_a_cited_answer_about_the_project_and_exits(tmp_path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "cancelled answers are never cached. [1]" in ended.stdout
     assert "caching.md" in ended.stdout
-    assert "Degraded" not in ended.stdout
+    assert "Degraded: " not in ended.stdout  # the answer itself may begin with the word
 
 
 def test_up_a_second_time_finds_everything_unchanged(tmp_path):
