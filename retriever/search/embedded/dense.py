@@ -85,7 +85,7 @@ def nearest(view: View, vector: FloatArray, limit: int) -> list[tuple[int, float
         return []
     if view.blocks[0].shape[1] != len(vector):
         raise SearchUnavailable(f"{PLACE}: the query's vector has another length than the collection's")
-    scores = np.concatenate([block @ vector for block in view.blocks])
+    scores = np.concatenate([block @ vector for block in view.blocks])[: len(view.visible)]  # newer rows may be held
     scores[~view.visible] = -np.inf
     count = min(limit, int(view.visible.sum()))
     best = np.argpartition(-scores, count - 1)[:count]
