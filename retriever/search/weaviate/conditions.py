@@ -17,6 +17,7 @@ from retriever.types import And, Comparison, Filter, Not, Operator, Or, Scope, S
 
 BORN: Final = "born"
 VERSION: Final = "version"
+POSITION: Final = "position"
 GROUPS: Final = "groups"
 FACTS: Final = "facts"
 _Kind = pb.Filters.Operator

@@ -1,5 +1,9 @@
 """The dense leg on Weaviate: HNSW by cosine, filtered inside the search.
 
+Rule 1: a write ends with one more, of a marker. Weaviate 1.35 hands a batch's graph to the operating system when the
+        next batch comes: killed before that it keeps the objects, counts them, and never finds the last hundred again.
+Rule 2: so what is sealed is what a search finds, not what an aggregate counts.
+
 Does not: embed, rank by words, hold a lexical-only collection, quantise, or promise more than Weaviate does. A search
 of more than FLAT_SEARCH_CUTOFF candidates is approximate. What is acknowledged is in every replica's log, handed to the
 operating system, not synced to its disk. Weaviate's asynchronous indexing must stay off (its default): with it a chunk
@@ -18,15 +22,17 @@ from weaviate.proto.v1.v6300.v1 import base_pb2, base_search_pb2, search_get_pb2
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
 from embedding.ports import FloatArray
-from retriever.search.weaviate.conditions import BORN, among, between, visible
+from retriever.search.weaviate.conditions import POSITION, VERSION, among, between, every, visible
 from retriever.search.weaviate.engine import Engine
 from retriever.search.weaviate.failures import PLACE
 from retriever.search.weaviate.layout import CLASS_PREFIX, FLAT_SEARCH_CUTOFF, class_definition, class_name, tenant_name
-from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of
-from retriever.types import Chunk, DocumentRecord, Hit, Scope
+from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of, marker
+from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
 
 BATCH_OBJECTS: Final = 100  # even with 32 fields of 1,024 characters each, half of what one message may have
 PURGE_OBJECTS: Final = 1_000  # one deletion; others may write between two
+SEAL_OBJECTS: Final = 5_000  # looked for at once: half of what Weaviate returns at most (QUERY_MAXIMUM_RESULTS)
+MAX_POSITION: Final = (1 << 31) - 1
 
 
 class WeaviateDenseIndex:
@@ -37,16 +43,19 @@ class WeaviateDenseIndex:
         engine: Engine,
         *,
         fingerprint: str,
+        dim: int,
         namespace: str = "askmesh",
         flat_search_cutoff: int = FLAT_SEARCH_CUTOFF,
     ) -> None:
         """Args:
         fingerprint: The embedder's whose vectors are written and searched.
+        dim: Their length.
         namespace: Keeps deployments apart that share a Weaviate.
         flat_search_cutoff: Below so many candidates a search is exact; fixed when the class is made.
         """
         self._engine = engine
         self._class = class_name(fingerprint, flat_search_cutoff)
+        self._dim = dim
         self._cutoff = flat_search_cutoff
         self._namespace = namespace
 
@@ -54,6 +63,8 @@ class WeaviateDenseIndex:
         """See retriever.ports.DenseLeg."""
         if not scope.groups:
             return []
+        if vector.shape != (self._dim,):
+            raise SearchUnavailable(f"{PLACE}: the query's vector has another length than the collection's")
         shard = self._shard(scope.tenant, scope.snapshot.uid)
         request = search_get_pb2.SearchRequest(
             near_vector=base_search_pb2.NearVector(vector_bytes=vector.astype("<f4").tobytes()),
@@ -86,16 +97,44 @@ class WeaviateDenseIndex:
         shard = self._shard(tenant, uid)
         rows = [(record, chunk) for record, chunks in documents for chunk in chunks]
         exact = np.ascontiguousarray(vectors, dtype=np.float32)
-        if len(rows) != len(exact):
-            raise ValueError(f"{len(rows)} chunks and {len(exact)} vectors")
+        if exact.shape != (len(rows), self._dim):
+            raise SearchUnavailable(f"{PLACE}: the vectors are not one of {self._dim} numbers for each chunk")
         for start in range(0, len(rows), BATCH_OBJECTS):
             part = slice(start, start + BATCH_OBJECTS)
             await self._engine.store(await asyncio.to_thread(batch, shard, rows[part], exact[part]), budget=budget)
+        await self._engine.store([marker(shard)], budget=budget)
 
     async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
-        """See retriever.ports.ChunkStore. What Weaviate has acknowledged is searchable; here it is counted."""
-        shard = self._shard(tenant, uid)
-        return await self._count(shard, between(BORN, number, number), budget)
+        """See retriever.ports.ChunkStore. What was written is durable already; here it is looked for."""
+        first, last = version_of(number, 0), version_of(number + 1, 0) - 1
+        return await self._findable(self._shard(tenant, uid), (first, last), (0, MAX_POSITION), budget)
+
+    async def _findable(
+        self, shard: Shard, versions: tuple[int, int], positions: tuple[int, int], budget: Budget
+    ) -> int:
+        """How many chunks of these versions and positions a search finds, in parts that Weaviate searches exactly."""
+        which = every([between(VERSION, *versions), between(POSITION, *positions)])
+        count = await self._count(shard, which, budget)
+        if count == 0:
+            return 0
+        if count <= SEAL_OBJECTS:
+            return len(await self._engine.search(self._anywhere(shard, which, count), budget=budget))
+        if versions[0] < versions[1]:
+            parts = [(half, positions) for half in _halves(*versions)]
+        else:
+            parts = [(versions, half) for half in _halves(*positions)]
+        return sum([await self._findable(shard, *part, budget) for part in parts])
+
+    def _anywhere(self, shard: Shard, which: base_pb2.Filters, limit: int) -> search_get_pb2.SearchRequest:
+        """A search by vector that every vector passes, for nothing but whether it is found."""
+        vector = np.eye(1, self._dim, dtype="<f4")
+        return search_get_pb2.SearchRequest(
+            near_vector=base_search_pb2.NearVector(vector_bytes=vector.tobytes()),
+            filters=which,
+            limit=limit,
+            metadata=search_get_pb2.MetadataRequest(uuid=True),
+            **_asking(shard, ()),
+        )
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
         """See retriever.ports.ChunkStore. In every class: a version that another embedder's class still held would be
@@ -150,6 +189,11 @@ class WeaviateDenseIndex:
             found = await self._engine.read_class(self._class, budget=budget)
         if found is None or not _covers(found, wanted):
             raise SearchUnavailable(f"{PLACE}: the store's class was made by something else; remove or rename it")
+
+
+def _halves(first: int, last: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    middle = (first + last) // 2
+    return (first, middle), (middle + 1, last)
 
 
 def _covers(found: Any, wanted: Any) -> bool:

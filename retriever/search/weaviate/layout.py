@@ -13,7 +13,7 @@ import json
 import uuid
 from typing import Any, Final
 
-from retriever.search.weaviate.conditions import BORN, FACTS, GROUPS, VERSION
+from retriever.search.weaviate.conditions import BORN, FACTS, GROUPS, POSITION, VERSION
 from retriever.search.weaviate.terms import BUILTIN_PROPERTIES, SLOTS
 
 LAYOUT_VERSION: Final = 1
@@ -23,6 +23,9 @@ DOCUMENT: Final = "document"
 # Below so many candidates Weaviate computes every distance instead of walking its graph: exact, and faster than a walk
 # in which few nodes pass the filter. Weaviate's own default; the measurement is in docs/decisions/0072.
 FLAT_SEARCH_CUTOFF: Final = 40_000
+# Walks the graph as if there were no filter and keeps what passes. "acorn", the default, jumps over what does not pass:
+# at 1 % passing it found .92 of what there was where this found 1.00, in 4 ms instead of 19 (20k vectors, 2 cores).
+FILTER_STRATEGY: Final = "sweeping"
 _OBJECT_IDS: Final = uuid.UUID("5d0f3c0e-6f0b-5f5e-9d0a-0c5f4f0a7e11")
 
 
@@ -42,17 +45,24 @@ def object_id(chunk_id: str) -> str:
     return str(uuid.uuid5(_OBJECT_IDS, chunk_id))
 
 
+MARKER_ID: Final = object_id("marker")  # no chunk's id is that word
+
+
 def class_definition(name: str, flat_search_cutoff: int) -> dict[str, Any]:
     """The class as Weaviate's schema endpoint takes it."""
     return {
         "class": name,
         "vectorizer": "none",
         "vectorIndexType": "hnsw",
-        "vectorIndexConfig": {"distance": "cosine", "flatSearchCutoff": flat_search_cutoff},
+        "vectorIndexConfig": {
+            "distance": "cosine",
+            "flatSearchCutoff": flat_search_cutoff,
+            "filterStrategy": FILTER_STRATEGY,
+        },
         "multiTenancyConfig": {"enabled": True, "autoTenantCreation": True, "autoTenantActivation": True},
         "invertedIndexConfig": {"stopwords": {"preset": "none"}},
         "properties": [
-            *(_number(each) for each in (BORN, VERSION)),
+            *(_number(each) for each in (BORN, VERSION, POSITION)),
             *(_words(each, "text[]") for each in (GROUPS, FACTS)),
             *(_words(each, "text") for each in (*BUILTIN_PROPERTIES.values(), *SLOTS)),
             *(_kept(each) for each in (CHUNK, DOCUMENT)),

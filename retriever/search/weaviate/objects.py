@@ -12,8 +12,8 @@ from weaviate.proto.v1.v6300.v1 import base_pb2, batch_pb2, search_get_pb2
 
 from embedding.ports import FloatArray
 from retriever.filters import type_of
-from retriever.search.weaviate.conditions import BORN, FACTS, GROUPS, VERSION, group_word
-from retriever.search.weaviate.layout import CHUNK, DOCUMENT, object_id
+from retriever.search.weaviate.conditions import BORN, FACTS, GROUPS, POSITION, VERSION, group_word
+from retriever.search.weaviate.layout import CHUNK, DOCUMENT, MARKER_ID, object_id
 from retriever.search.weaviate.terms import fact, from_micros, ordered_properties, to_micros, values_of
 from retriever.types import Chunk, DocumentRecord, FieldType, Hit, Scalar, born_of
 
@@ -38,6 +38,11 @@ def batch(
     ]
 
 
+def marker(shard: Shard) -> batch_pb2.BatchObject:
+    """An object without vector and without properties: no search finds it, no count counts it."""
+    return batch_pb2.BatchObject(uuid=MARKER_ID, collection=shard.name, tenant=shard.tenant)
+
+
 def _object(shard: Shard, record: DocumentRecord, chunk: Chunk, vector: bytes) -> batch_pb2.BatchObject:
     values = values_of(record, chunk)
     plain = Struct()
@@ -45,6 +50,7 @@ def _object(shard: Shard, record: DocumentRecord, chunk: Chunk, vector: bytes) -
         {
             BORN: born_of(chunk.version),
             VERSION: chunk.version,  # exact as a double while transaction numbers are below 2^37
+            POSITION: chunk.position,
             CHUNK: _chunk_text(chunk),
             DOCUMENT: _document_text(record),
             **dict(ordered_properties(record, values)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,7 +19,18 @@ from retriever.search.weaviate import WeaviateDenseIndex, open_engine
 from retriever.search.weaviate.layout import class_definition, class_name, tenant_name
 from retriever.types import Snapshot, version_of
 from tests.contract.search.faults import Interposed
-from tests.contract.search.samples import TENANT, budget, by_id, prepared, scope, texts_of, unit, vectors_of, written
+from tests.contract.search.samples import (
+    DIM,
+    TENANT,
+    budget,
+    by_id,
+    prepared,
+    scope,
+    texts_of,
+    unit,
+    vectors_of,
+    written,
+)
 from tests.contract.search.weaviates import dense_in
 from tests.rig_servers import rigged
 
@@ -49,7 +61,7 @@ async def put(index, documents=DOCUMENTS):
 
 
 async def found(index, snapshot=ONE_COMMIT):
-    return sorted(texts_of(await index.search(unit(1.0), scope(snapshot), 100, budget=budget())))
+    return sorted(texts_of(await index.search(unit(1.0), scope(snapshot), 1_000, budget=budget())))
 
 
 @asynccontextmanager
@@ -73,6 +85,15 @@ async def test_a_killed_store_is_unavailable_at_once_and_keeps_what_it_acknowled
     assert await dense.seal(TENANT, UID, 1, budget=budget()) == 3
 
 
+async def test_every_acknowledged_chunk_is_found_after_a_kill_however_many_batches_it_came_in(own_server, dense):
+    many = [written("a", 1, 0, ["word"] * 250), written("b", 1, 1, ["word"] * 30)]
+    await dense.write(TENANT, UID, many, vectors_of(many), budget=budget())
+    own_server.kill()
+    await own_server.start()
+    assert len(await eventually_found(dense)) == 280
+    assert await dense.seal(TENANT, UID, 1, budget=budget()) == 280
+
+
 async def eventually_found(index):
     """The channel comes back by itself, within its reconnect pause."""
     until = Budget.of(10.0)
@@ -83,24 +104,35 @@ async def eventually_found(index):
             until.check("reconnecting")
 
 
-async def test_a_paused_store_costs_no_more_than_the_budget(own_server, dense):
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda dense: dense.search(unit(1.0), scope(ONE_COMMIT), 5, budget=budget(0.3)),
+        lambda dense: dense.write(TENANT, UID, DOCUMENTS, vectors_of(DOCUMENTS), budget=budget(0.3)),
+        lambda dense: dense.seal(TENANT, UID, 1, budget=budget(0.3)),
+        lambda dense: dense.purge(TENANT, UID, [1], budget=budget(0.3)),
+        lambda dense: dense.drop(TENANT, UID, budget=budget(0.3)),
+    ],
+    ids=["search", "write", "seal", "purge", "drop"],
+)
+async def test_a_paused_store_costs_no_more_than_the_budget(own_server, dense, call):
     await put(dense)
-    own_server.pause()
+    pause(own_server)
     started = time.monotonic()
     try:
-        for call in (
-            dense.search(unit(1.0), scope(ONE_COMMIT), 5, budget=budget(0.3)),
-            dense.write(TENANT, UID, DOCUMENTS, vectors_of(DOCUMENTS), budget=budget(0.3)),
-            dense.seal(TENANT, UID, 1, budget=budget(0.3)),
-            dense.purge(TENANT, UID, [1], budget=budget(0.3)),
-            dense.drop(TENANT, UID, budget=budget(0.3)),
-        ):
-            with pytest.raises(DeadlineExceeded):
-                await call
-        assert time.monotonic() - started < 3.0  # five calls of .3 s
+        with pytest.raises(DeadlineExceeded):
+            await call(dense)
+        assert time.monotonic() - started < 2.0  # .3 s, on a machine that stalls
     finally:
         own_server.resume()
-    assert await eventually_found(dense) == ["word a", "word b", "word c"]
+    await eventually_found(dense)  # it answers again, by itself
+
+
+def pause(server):
+    """Pause it, and see that it stands: a signal takes its time."""
+    server.pause()
+    while Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        pass
 
 
 async def test_vectors_of_another_length_are_refused_and_change_nothing(dense):
@@ -118,7 +150,7 @@ async def test_a_class_that_something_else_made_is_not_written_to(own_server):
     async with http_of(own_server) as http, open_engine(own_server.url, grpc_of(own_server)) as engine:
         (await http.post("/v1/schema", json=definition)).raise_for_status()
         with pytest.raises(SearchUnavailable, match="made by something else"):
-            await put(WeaviateDenseIndex(engine, fingerprint="another/1"))
+            await put(WeaviateDenseIndex(engine, fingerprint="another/1", dim=DIM))
 
 
 async def test_an_emptied_store_finds_nothing_and_can_be_written_again(own_server, dense):
@@ -146,8 +178,8 @@ async def test_a_shard_turned_read_only_is_a_full_store_and_still_searched(own_s
 
 async def test_dead_versions_go_from_the_classes_of_other_embedders_too(own_server):
     async with open_engine(own_server.url, grpc_of(own_server)) as engine:
-        old = WeaviateDenseIndex(engine, fingerprint="embedder/old", namespace="turned")
-        new = WeaviateDenseIndex(engine, fingerprint="embedder/new", namespace="turned")
+        old = WeaviateDenseIndex(engine, fingerprint="embedder/old", dim=DIM, namespace="turned")
+        new = WeaviateDenseIndex(engine, fingerprint="embedder/new", dim=DIM, namespace="turned")
         await put(old)
         assert await new.purge(TENANT, UID, [version_of(1, 0)], budget=budget()) == 0
         assert await found(old) == ["word c"]
@@ -193,12 +225,12 @@ async def test_a_key_is_sent_through_both_doors(tmp_path):
     }
     async with rigged(lambda: running_weaviate(tmp_path, options=options)) as server:
         async with open_engine(server.url, grpc_of(server), "the key") as engine:
-            index = WeaviateDenseIndex(engine, fingerprint="embedder/1")
+            index = WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM)
             assert await put(index) == 3
             assert by_id(await index.search(unit(1.0), scope(ONE_COMMIT), 9, budget=budget()))
         async with open_engine(server.url, grpc_of(server)) as stranger:
             with pytest.raises(RagError) as refused:
-                await put(WeaviateDenseIndex(stranger, fingerprint="embedder/1"))
+                await put(WeaviateDenseIndex(stranger, fingerprint="embedder/1", dim=DIM))
             assert "key" not in refused.value.message
 
 

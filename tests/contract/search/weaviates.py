@@ -19,6 +19,7 @@ from askmesh.rig.process import Server
 from askmesh.rig.weaviate import recipe
 from retriever.search.embedded import open_embedded
 from retriever.search.weaviate import WeaviateDenseIndex, open_engine
+from tests.contract.search.samples import DIM
 from tests.rig import missing
 
 
@@ -65,7 +66,7 @@ WEAVIATE = SharedWeaviate()
 async def dense_in(server: Server, namespace: str) -> AsyncIterator[WeaviateDenseIndex]:
     """The index of one deployment."""
     async with open_engine(server.url, f"{server.host}:{server.ports['grpc']}") as engine:
-        yield WeaviateDenseIndex(engine, fingerprint="embedder/1", namespace=namespace)
+        yield WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM, namespace=namespace)
 
 
 @asynccontextmanager
