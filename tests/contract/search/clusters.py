@@ -13,9 +13,7 @@ import tempfile
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from askmesh.rig import opensearch
 from askmesh.rig.part import RigMissing
@@ -27,20 +25,10 @@ from retriever.search.embedded.dense import SqliteDenseIndex
 from retriever.search.embedded.folder import locked_folder
 from retriever.search.embedded.schema import create
 from retriever.search.opensearch import OpenSearchAddress, open_opensearch
+from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_in
 from tests.rig import missing
 
 OPENSEARCH_OPTIONS = ("cluster.max_shards_per_node=10000",)
-
-
-@dataclass(frozen=True, slots=True)
-class Leaves:
-    """One set, by port."""
-
-    dense: Any
-    lexical: Any
-    heads: Any
-    records: Any
-    leases: Any
 
 
 class SharedOpenSearch:
@@ -120,3 +108,15 @@ async def vectors(folder: Path) -> AsyncIterator[SqliteDenseIndex]:
             yield SqliteDenseIndex(database)
         finally:
             database.close()
+
+
+@asynccontextmanager
+async def open_cluster(folder: Path) -> AsyncIterator[Leaves]:
+    """What a cluster runs on: OpenSearch for words and catalogue, Weaviate for vectors."""
+    server = await WEAVIATE.running()
+    async with (
+        OPENSEARCH.installation(folder) as address,
+        open_opensearch(address) as store,
+        dense_in(server, address.prefix) as dense,
+    ):
+        yield Leaves(dense, store.lexical, store.heads, store.records, store.leases)

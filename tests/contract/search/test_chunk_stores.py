@@ -315,7 +315,7 @@ async def test_scores_do_not_depend_on_other_tenants_documents(leaves):
 
 # OpenSearch counts words over segments and keeps deleted chunks in theirs until a merge takes them out (its replicas
 # may still ask for them): there, scores forget a purge later. Whose words are found is not concerned.
-KEEP_STATISTICS = {"opensearch"}
+KEEP_STATISTICS = {"cluster", "opensearch"}
 
 
 async def test_purged_words_leave_the_statistics(request, leaves):
