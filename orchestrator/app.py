@@ -23,6 +23,7 @@ from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
 from chassis.telemetry import Telemetry, build_telemetry
 from embedding.models import ensure_model
+from embedding.opening import open_remote
 from embedding.ports import Embedder
 from orchestrator.assembly import Leaves, assemble, processors
 from orchestrator.cache.opening import open_cache
@@ -91,7 +92,7 @@ async def build(
             logs.configure(SERVICE_NAME, level=settings.log_level, format=settings.log_format)
             telemetry = await stack.enter_async_context(build_telemetry(SERVICE_NAME, settings))
         if embedder is None:
-            embedder = await _open_embedder(settings, stack)
+            embedder = await _open_embedder(settings, stack, telemetry)
         counter = _counter(settings)
         channel = open_channel(settings.retriever_address, telemetry=telemetry)
         stack.push_async_callback(channel.close)
@@ -141,21 +142,24 @@ def _retriever(
     return guarded, ObservedRetriever(hedged, telemetry)
 
 
-async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) -> Embedder | None:
-    match settings.embedder:
-        case "none":
-            return None
-        case "onnx":
-            # Imported here: without an embedder the process need not load ONNX Runtime.
-            from embedding.onnx import OnnxEmbedder  # noqa: PLC0415
-
-            try:
-                files = await ensure_model(settings.embedder_precision)
-                opened = OnnxEmbedder.opened(files, settings.embedder_precision)
-                return await stack.enter_async_context(opened)
-            except EmbedderUnavailable as error:
-                _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
+async def _open_embedder(
+    settings: OrchestratorSettings, stack: AsyncExitStack, telemetry: Telemetry
+) -> Embedder | None:
+    try:
+        match settings.embedder:
+            case "none":
                 return None
+            case "onnx":
+                # Imported here: without an embedder the process need not load ONNX Runtime.
+                from embedding.onnx import OnnxEmbedder  # noqa: PLC0415
+
+                files = await ensure_model(settings.embedder_precision)
+                return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
+            case "triton":
+                return await stack.enter_async_context(open_remote(settings.embedder_address, telemetry))
+    except EmbedderUnavailable as error:
+        _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
+        return None
 
 
 def _counter(settings: OrchestratorSettings) -> TokenCounter:

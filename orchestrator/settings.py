@@ -37,9 +37,11 @@ class OrchestratorSettings(ServiceSettings):
         250, ge=10, le=5_000, description="Milliseconds a retrieval may take (the original's timebox)."
     )
 
-    embedder: Literal["onnx", "none"] = Field(
-        "onnx", description="onnx: MiniLM in this process; none: no semantic cache, the retriever embeds."
+    embedder: Literal["onnx", "triton", "none"] = Field(
+        "onnx",
+        description="onnx: MiniLM in this process; triton: on Triton; none: no semantic cache, the retriever embeds.",
     )
+    embedder_address: str = Field("127.0.0.1:8001", description="Triton's gRPC address, for embedder=triton.")
     embedder_precision: Precision = Field(
         Precision.INT8, description="Must be the retriever's, else every question is embedded twice."
     )

@@ -3,10 +3,11 @@
 Rule 1: the Python backend runs each model in a stub of exactly one Python version, so a build is for the Python that
         made it and says so in its version.
 Rule 2: the stub starts an isolated interpreter: it sees no PYTHONPATH. It finds its standard library by the first
-        python3 on PATH, and NumPy (below 2: the stub was built against 1) beside the backend's own module.
+        python3 on PATH, and packages (NumPy below 2: the stub was built against 1) beside the backend's own module.
 Rule 3: every server has its own prefix for shared memory; what a killed one leaves there is removed by that name.
 
-Has no GPU, no ONNX Runtime, TensorRT or vLLM backend: those come with NVIDIA's containers.
+Has no GPU, no ONNX Runtime, TensorRT or vLLM backend: those come with NVIDIA's containers. An ONNX model runs inside a
+Python one.
 """
 
 from __future__ import annotations
@@ -30,12 +31,19 @@ from askmesh.rig.process import HOST, Recipe, Server, running
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 VERSION = f"2.51.0-py{PYTHON}"
 WHEEL = Wheel("nvidia-pytriton==0.7.0", "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df")
-NUMPY = "1.26.4"
-NUMPY_SHA256 = (
-    "666dbfb6ec68962c033a450943ded891bed2d54e6755e35e5835d63f4f6931d5",  # CPython 3.11
-    "675d61ffbfa78604709862923189bad94014bef562cc35cf61d3a07bba02a7ed",  # CPython 3.12
-)
+# For the models, by requirement: wheels of CPython 3.11 and 3.12.
+PACKAGES = {
+    "numpy==1.26.4": (
+        "666dbfb6ec68962c033a450943ded891bed2d54e6755e35e5835d63f4f6931d5",
+        "675d61ffbfa78604709862923189bad94014bef562cc35cf61d3a07bba02a7ed",
+    ),
+    "onnxruntime==1.19.2": (  # takes NumPy 1 and reads opset 20
+        "a36511dc07c5c964b916697e42e366fa43c48cdb3d3503578d78cef30417cb84",
+        "477b93df4db467e9cbf34051662a4b27c18e131fa1836e05974eae0d6e4cf29b",
+    ),
+}
 STANDINS = ROOT / "deploy" / "triton" / "standin" / "models"  # language models' tensor contracts without the models
+EMBEDDING = ROOT / "deploy" / "triton" / "standin" / "embedding"  # the real embedding model, in a Python model
 STANDIN_NAME = "stand-in"  # not Gemma: no bill and no page may say that it answered
 LIBRARIES = "nvidia_pytriton.libs"
 READY_TIMEOUT_S = 2.0
@@ -43,7 +51,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where the backend makes its re
 
 
 def make(folder: Path) -> None:
-    """The server, the Python backend with this Python's stub, NumPy for it, and the libraries they link to."""
+    """The server, the Python backend with this Python's stub, packages for it, and the libraries they link to."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         unpack_wheels([WHEEL], Path(scratch))
         source = Path(scratch) / "pytriton" / "tritonserver"
@@ -55,20 +63,21 @@ def make(folder: Path) -> None:
         shutil.move(stub, backend / stub.name)
     for program in (folder / "tritonserver", backend / "triton_python_backend_stub"):
         program.chmod(0o755)
-    _install_numpy(backend)
+    _install_packages(backend)
 
 
-def _install_numpy(backend: Path) -> None:
+def _install_packages(backend: Path) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
-        wanted.write(f"numpy=={NUMPY} " + " ".join(f"--hash=sha256:{sha256}" for sha256 in NUMPY_SHA256))
+        for requirement, hashes in PACKAGES.items():
+            wanted.write(" ".join([requirement, *(f"--hash=sha256:{sha256}" for sha256 in hashes)]) + "\n")
         wanted.flush()
         command = [*pip(), "install", "-q", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
         command += ["--python-version", PYTHON, "--target", str(backend), "-r", wanted.name]
         environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)  # it warns of our own NumPy
+        subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)  # pip warns of our own NumPy
 
 
-PART = folder_part("triton", VERSION, used_by="generation", proof="backends/python/numpy/version.py", make=make)
+PART = folder_part("triton", VERSION, used_by="generation", proof="backends/python/onnxruntime/__init__.py", make=make)
 
 
 @asynccontextmanager
