@@ -17,6 +17,7 @@ from retriever.ingest.commit import Committer, Stores
 from retriever.search.embedded import open_embedded
 from retriever.search.weaviate import WeaviateDenseIndex, open_engine
 from retriever.search.weaviate.layout import class_definition, class_name, tenant_name
+from retriever.search.weaviate.objects import Shard, batch
 from retriever.types import Snapshot, version_of
 from tests.contract.search.faults import Interposed
 from tests.contract.search.samples import (
@@ -92,6 +93,19 @@ async def test_every_acknowledged_chunk_is_found_after_a_kill_however_many_batch
     await own_server.start()
     assert len(await eventually_found(dense)) == 280
     assert await dense.seal(TENANT, UID, 1, budget=budget()) == 280
+
+
+async def test_chunks_that_a_kill_took_out_of_the_graph_are_not_sealed(own_server, request):
+    """Written without the flush that ends a write: Weaviate counts them afterwards, and never finds them."""
+    async with open_engine(own_server.url, grpc_of(own_server)) as engine:
+        dense = WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM, namespace=request.node.name)
+        await put(dense, [written("first", 2, 0, ["word"])])
+        rows = [(record, chunk) for record, chunks in DOCUMENTS for chunk in chunks]
+        shard = Shard(class_name("embedder/1"), tenant_name(request.node.name, TENANT, UID))
+        await engine.store(batch(shard, rows, vectors_of(DOCUMENTS)), budget=budget())
+        own_server.kill()
+        await own_server.start()
+        assert await dense.seal(TENANT, UID, 1, budget=budget()) == len(await eventually_found(dense))
 
 
 async def eventually_found(index):
