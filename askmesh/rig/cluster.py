@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmesh.rig import redis, triton
+from askmesh.rig import opensearch, redis, triton, weaviate
 from askmesh.rig.part import Part
 from askmesh.rig.process import Server
 
@@ -54,9 +54,23 @@ def triton_settings(server: Server) -> Mapping[str, str]:
     }
 
 
+def opensearch_settings(server: Server) -> Mapping[str, str]:
+    return {"ASKMESH_RETRIEVER_SEARCH": "cluster", "ASKMESH_RETRIEVER_OPENSEARCH_URL": server.url}
+
+
+def weaviate_settings(server: Server) -> Mapping[str, str]:
+    return {
+        "ASKMESH_RETRIEVER_SEARCH": "cluster",
+        "ASKMESH_RETRIEVER_WEAVIATE_URL": server.url,
+        "ASKMESH_RETRIEVER_WEAVIATE_GRPC": f"{server.host}:{server.ports['grpc']}",
+    }
+
+
 MEMBERS: Mapping[str, Member] = {
+    "opensearch": Member(opensearch.PART, opensearch.running_opensearch, opensearch_settings),
     "redis": Member(redis.PART, redis.running_redis, redis_settings),
     "triton": Member(triton.PART, triton.running_standins, triton_settings),
+    "weaviate": Member(weaviate.PART, weaviate.running_weaviate, weaviate_settings),
 }
 
 

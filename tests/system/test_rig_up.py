@@ -79,6 +79,24 @@ async def keys_in(url):
         return await client.keys("askmesh:*")
 
 
+async def test_an_installation_keeps_its_documents_in_the_stores_it_is_told_of(tmp_path, monkeypatch):
+    need("opensearch")
+    need("weaviate")
+    async with rig_up("opensearch", "weaviate") as settings:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("ASKMESH_RETRIEVER_RETRIEVAL_TIMEOUT_MS", "5000")  # what is found, not how fast
+        for folder in ("one", "another"):  # nothing is left in a folder: the second finds what the first stored
+            chosen = load(LocalSettings, data_folder=tmp_path / folder, http_port=0, grpc_port=0)
+            async with running(chosen) as local, AsyncClient(local.grpc_address, collection="docs") as client:
+                lease = DocumentFile("lease.md", "# Leases\n\nA lease lasts 30 seconds.")
+                outcomes = [stored.outcome async for stored in client.ingest([lease])]
+                answer = await client.ask("How long does a lease last?")
+            assert "30 seconds" in answer.text
+            assert list(answer.completed.degraded) == []
+            assert outcomes == ["STORED" if folder == "one" else "UNCHANGED"]
+
+
 async def test_the_servers_are_gone_after_it_was_stopped(tmp_path):
     need("redis")
     async with rig_up("redis", "--env", str(tmp_path / "env")) as settings:
