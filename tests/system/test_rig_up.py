@@ -35,7 +35,8 @@ async def rig_up(*arguments):
     )
     try:
         async with asyncio.timeout(ENOUGH_S):
-            yield dict([line async for line in exports(process.stdout)])
+            settings = dict([line async for line in exports(process.stdout)])
+        yield settings
     finally:
         if process.returncode is None:
             os.kill(process.pid, signal.SIGINT)
