@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-from chassis.channel import open_channel
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as ask_rpc
 from rag.retriever.v1 import collection_pb2, collection_pb2_grpc
@@ -25,6 +24,7 @@ from askmesh.answers import Answer, Event, answer_of, event_of
 from askmesh.documents import Collection, Document, DocumentFile, IngestResult, ingest_messages, result_of
 from askmesh.filters import Condition
 from chassis import status
+from chassis.channel import open_channel
 from chassis.errors import BackendUnavailable
 
 DEFAULT_TARGET = "127.0.0.1:50051"  # where `askmesh up` serves gRPC
