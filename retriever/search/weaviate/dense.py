@@ -99,9 +99,21 @@ class WeaviateDenseIndex:
         exact = np.ascontiguousarray(vectors, dtype=np.float32)
         if exact.shape != (len(rows), self._dim):
             raise SearchUnavailable(f"{PLACE}: the vectors are not one of {self._dim} numbers for each chunk")
+        try:
+            await self._store(shard, rows, exact, budget)
+        except SearchUnavailable:
+            if await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+                raise
+            # The collection was dropped meanwhile, and what was written went with it: that is no failure of the store,
+            # and whoever seals it finds nothing.
+
+    async def _store(
+        self, shard: Shard, rows: Sequence[tuple[DocumentRecord, Chunk]], vectors: FloatArray, budget: Budget
+    ) -> None:
         for start in range(0, len(rows), BATCH_OBJECTS):
             part = slice(start, start + BATCH_OBJECTS)
-            await self._engine.store(await asyncio.to_thread(batch, shard, rows[part], exact[part]), budget=budget)
+            objects = await asyncio.to_thread(batch, shard, rows[part], vectors[part])
+            await self._engine.store(objects, budget=budget)
         await self._engine.store([marker(shard)], budget=budget)
 
     async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
