@@ -1,4 +1,4 @@
-"""The command line: `askmesh up | serve ROLE | ask | search | ingest | documents | eval | doctor`.
+"""The command line: `askmesh up | serve ROLE | ask | search | ingest | documents | eval | doctor | rig`.
 
 Commands are imported when they are called, so that `askmesh ask` does not wait for what only the servers need.
 """
@@ -21,6 +21,7 @@ _COMMANDS = {
     "collections": "askmesh.commands.collections",
     "eval": "askmesh.commands.evaluate",
     "doctor": "askmesh.commands.doctor",
+    "rig": "askmesh.commands.rig",
 }
 
 

@@ -45,6 +45,8 @@ def open_channel(
     *,
     telemetry: Telemetry | None = None,
     credentials: grpc.ChannelCredentials | None = None,
+    keepalive_ms: int | None = None,
+    relays_caller: bool = True,
 ) -> grpc.aio.Channel:
     """A channel to one of our services; connects by itself, closed with `await channel.close()`.
 
@@ -52,20 +54,24 @@ def open_channel(
         address: "host:port", "unix:/path" or another gRPC target.
         telemetry: Where client spans and numbers go; None leaves none.
         credentials: TLS; None where the mesh or the machine is the boundary.
+        keepalive_ms: Between two pings, KEEPALIVE_MS when None; a server that allows fewer ends the connection.
+        relays_caller: False for a server that is not ours: it must not see the caller's credentials.
     """
+    options = _options(address, KEEPALIVE_MS if keepalive_ms is None else keepalive_ms)
     if credentials is None:
-        inner = grpc.aio.insecure_channel(address, options=_options(address))
+        inner = grpc.aio.insecure_channel(address, options=options)
     else:
-        inner = grpc.aio.secure_channel(address, credentials, options=_options(address))
-    return FramedChannel(inner, ClientObserver(telemetry) if telemetry is not None else None)
+        inner = grpc.aio.secure_channel(address, credentials, options=options)
+    return FramedChannel(inner, ClientObserver(telemetry) if telemetry is not None else None, relays_caller)
 
 
 class FramedChannel(grpc.aio.Channel):
     """A channel whose calls follow the rules above; generated stubs work on it as on any other."""
 
-    def __init__(self, inner: grpc.aio.Channel, observer: ClientObserver | None) -> None:
+    def __init__(self, inner: grpc.aio.Channel, observer: ClientObserver | None, relays_caller: bool = True) -> None:
         self._inner = inner
         self._observer = observer
+        self._relays_caller = relays_caller
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return self._framed(method, self._inner.unary_unary(method, *args, **kwargs))
@@ -101,7 +107,7 @@ class FramedChannel(grpc.aio.Channel):
         await self._inner.__aexit__(exc_type, exc_val, exc_tb)
 
     def _framed(self, method: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        return partial(_start, method, call, self._observer)
+        return partial(_start, method, call, self._observer, relays_caller=self._relays_caller)
 
 
 def _start(  # the rest is the signature of gRPC's multi-callables
@@ -112,12 +118,14 @@ def _start(  # the rest is the signature of gRPC's multi-callables
     *,
     timeout: float | None = None,
     metadata: Any = None,
+    relays_caller: bool = True,
     **kwargs: Any,
 ) -> Any:
     """Begin a call as gRPC would, with our timeout and headers."""
     headers = list(metadata or ())
     allowed_s = _timeout_s(method, timeout)
-    _relay(headers)
+    if relays_caller:
+        _relay(headers)
     positional = () if request is None else (request,)
     if observer is None:
         return call(*positional, timeout=allowed_s, metadata=headers, **kwargs)
@@ -164,14 +172,14 @@ def _code_of(ended: Any) -> grpc.StatusCode:
     return grpc.StatusCode.UNKNOWN
 
 
-def _options(address: str) -> list[tuple[str, int | str]]:
+def _options(address: str, keepalive_ms: int) -> list[tuple[str, int | str]]:
     is_local = address.startswith("unix:")
     ping_timeout_ms = LOCAL_PING_TIMEOUT_MS if is_local else PING_TIMEOUT_MS
     options: list[tuple[str, int | str]] = [
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_MS),
         ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MS),
-        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", ping_timeout_ms),
         ("grpc.http2.ping_timeout_ms", ping_timeout_ms),
         ("grpc.http2.max_pings_without_data", 0),  # else pinging stops after two, and a silent stream waits for ever

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
-import httpx
 
 from chassis import logs
 from chassis.admission import Admission
@@ -18,24 +17,23 @@ from chassis.auth import Authenticator
 from chassis.breaker import Breaker, Thresholds
 from chassis.channel import open_channel
 from chassis.composition import build_admission, build_authenticator
-from chassis.errors import CacheUnavailable, EmbedderUnavailable, RetrieverUnavailable, SettingsInvalid
+from chassis.errors import EmbedderUnavailable, RetrieverUnavailable
 from chassis.lifecycle import run
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
 from chassis.telemetry import Telemetry, build_telemetry
 from embedding.models import ensure_model
+from embedding.opening import open_remote
 from embedding.ports import Embedder
 from orchestrator.assembly import Leaves, assemble, processors
-from orchestrator.cache.guarded import GuardedCache
-from orchestrator.cache.memory import MemoryAnswerCache
-from orchestrator.cache.observed import ObservedCache
+from orchestrator.cache.opening import open_cache
 from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.generation.gated import GatedGenerator
+from orchestrator.generation.opening import open_generator
 from orchestrator.metrics import HEDGED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline
-from orchestrator.ports import AnswerCache, Generator, Retriever, SnapshotSource, TokenCounter
-from orchestrator.prompt import GEMMA_STOP
+from orchestrator.ports import Generator, Retriever, SnapshotSource, TokenCounter
 from orchestrator.retrieval.grpc import GrpcRetriever
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
 from orchestrator.retrieval.hedged import HedgedRetriever
@@ -43,7 +41,7 @@ from orchestrator.retrieval.observed import ObservedRetriever
 from orchestrator.service import OrchestratorServicer, binding
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
-from orchestrator.types import ModelInfo, Sampling
+from orchestrator.types import Sampling
 
 SERVICE_NAME = "askmesh-orchestrator"
 
@@ -94,17 +92,19 @@ async def build(
             logs.configure(SERVICE_NAME, level=settings.log_level, format=settings.log_format)
             telemetry = await stack.enter_async_context(build_telemetry(SERVICE_NAME, settings))
         if embedder is None:
-            embedder = await _open_embedder(settings, stack)
+            embedder = await _open_embedder(settings, stack, telemetry)
         counter = _counter(settings)
         channel = open_channel(settings.retriever_address, telemetry=telemetry)
         stack.push_async_callback(channel.close)
         channel.get_state(try_to_connect=True)  # the first ask should not pay for connecting out of its timebox
         extractive = GatedGenerator(ExtractiveGenerator(embedder), processors())
         fallback = MeteredGenerator(extractive, counter, telemetry)
-        chosen = generator or await _open_generator(settings, stack)
+        chosen = generator or open_generator(settings, telemetry, stack)
         model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
         snapshots, retriever = _retriever(settings, channel, telemetry)
-        leaves = Leaves(snapshots, retriever, embedder, model, fallback, _cache(settings, telemetry), counter)
+        leaves = Leaves(
+            snapshots, retriever, embedder, model, fallback, open_cache(settings, telemetry, stack), counter
+        )
         pipeline = assemble(settings, leaves)
         stack.push_async_callback(pipeline.closed)
         bindings = (_bound(settings, pipeline, telemetry),)
@@ -147,72 +147,28 @@ def _retriever(
     return guarded, ObservedRetriever(hedged, telemetry)
 
 
-async def _open_embedder(settings: OrchestratorSettings, stack: AsyncExitStack) -> Embedder | None:
-    match settings.embedder:
-        case "none":
-            return None
-        case "onnx":
-            # Imported here: without an embedder the process need not load ONNX Runtime.
-            from embedding.onnx import OnnxEmbedder  # noqa: PLC0415
-
-            try:
-                files = await ensure_model(settings.embedder_precision)
-                opened = OnnxEmbedder.opened(files, settings.embedder_precision)
-                return await stack.enter_async_context(opened)
-            except EmbedderUnavailable as error:
-                _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
+async def _open_embedder(
+    settings: OrchestratorSettings, stack: AsyncExitStack, telemetry: Telemetry
+) -> Embedder | None:
+    try:
+        match settings.embedder:
+            case "none":
                 return None
+            case "onnx":
+                # Imported here: without an embedder the process need not load ONNX Runtime.
+                from embedding.onnx import OnnxEmbedder  # noqa: PLC0415
+
+                files = await ensure_model(settings.embedder_precision)
+                return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
+            case "triton":
+                return await stack.enter_async_context(open_remote(settings.embedder_address, telemetry))
+    except EmbedderUnavailable as error:
+        _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
+        return None
 
 
 def _counter(settings: OrchestratorSettings) -> TokenCounter:
     return FileTokenCounter(settings.tokenizer_file) if settings.tokenizer_file else EstimatedTokenCounter()
-
-
-async def _open_generator(settings: OrchestratorSettings, stack: AsyncExitStack) -> Generator | None:
-    """The model's generator; None: the extractive one is the model."""
-    match settings.generator:
-        case "extractive":
-            return None
-        case "openai":
-            if not settings.llm_url:
-                raise SettingsInvalid("ASKMESH_ORCHESTRATOR_LLM_URL is required with generator=openai")
-            from orchestrator.generation.openai import OpenAiGenerator  # noqa: PLC0415  # only where it is used
-
-            client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-            key = settings.llm_api_key if settings.llm_api_key.get_secret_value() else None
-            return OpenAiGenerator(
-                client,
-                base_url=settings.llm_url,
-                model=_model(settings),
-                api_key=key,
-                stop=GEMMA_STOP if settings.model_name.startswith("gemma") else (),
-                has_system_role=settings.llm_system_role,
-                stall_timeout_s=settings.token_stall_ms / 1_000,
-            )
-        case _:
-            raise SettingsInvalid("ASKMESH_ORCHESTRATOR_GENERATOR: this version has extractive and openai")
-
-
-def _model(settings: OrchestratorSettings) -> ModelInfo:
-    return ModelInfo(
-        name=settings.model_name,
-        fingerprint=f"openai|{settings.model_name}|{settings.model_revision}|{settings.llm_system_role}",
-        context_tokens=settings.context_tokens,
-        price_per_million_prompt_tokens=settings.price_per_million_prompt_tokens,
-        price_per_million_completion_tokens=settings.price_per_million_completion_tokens,
-    )
-
-
-def _cache(settings: OrchestratorSettings, telemetry: Telemetry) -> AnswerCache | None:
-    match settings.cache:
-        case "off":
-            return None
-        case "memory":
-            memory = MemoryAnswerCache(max_entries=settings.cache_max_entries, ttl_s=settings.cache_ttl_s)
-            breaker = Breaker("answer cache", error=CacheUnavailable, telemetry=telemetry)
-            return ObservedCache(GuardedCache(memory, breaker), telemetry)
-        case _:
-            raise SettingsInvalid("ASKMESH_ORCHESTRATOR_CACHE: this version has memory and off")
 
 
 def main() -> int:

@@ -50,6 +50,12 @@ CACHE_SECONDS: Final = Metric(
 CACHE_FAILURES: Final = Metric(
     "askmesh_cache_failures_total", Kind.COUNTER, "Operations the answer cache failed or refused.", ("operation",)
 )
+CACHE_REJECTED: Final = Metric(
+    "askmesh_cache_rejected_total", Kind.COUNTER, "Stored answers whose signature did not fit; served to nobody."
+)
+CACHE_NOT_STORED: Final = Metric(
+    "askmesh_cache_not_stored_total", Kind.COUNTER, "Answers the cache had no room for, or that were too large."
+)
 HEDGED: Final = Metric("askmesh_hedged_total", Kind.COUNTER, "Retrievals that were tried a second time.")
 STAGE: Final = Metric("askmesh_stage_seconds", Kind.HISTOGRAM, "Seconds of one stage of an ask.", ("stage",))
 
@@ -72,6 +78,8 @@ METRICS: Final = (
     GENERATIONS,
     CACHE_SECONDS,
     CACHE_FAILURES,
+    CACHE_REJECTED,
+    CACHE_NOT_STORED,
     HEDGED,
     STAGE,
 )

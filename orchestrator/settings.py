@@ -41,21 +41,32 @@ class OrchestratorSettings(ServiceSettings):
         250, ge=10, le=5_000, description="Milliseconds a retrieval may take (the original's timebox)."
     )
 
-    embedder: Literal["onnx", "none"] = Field(
-        "onnx", description="onnx: MiniLM in this process; none: no semantic cache, the retriever embeds."
+    embedder: Literal["onnx", "triton", "none"] = Field(
+        "onnx",
+        description="onnx: MiniLM in this process; triton: on Triton; none: no semantic cache, the retriever embeds.",
     )
+    embedder_address: str = Field("127.0.0.1:8001", description="Triton's gRPC address, for embedder=triton.")
     embedder_precision: Precision = Field(
         Precision.INT8, description="Must be the retriever's, else every question is embedded twice."
     )
 
-    generator: str = Field(
-        "extractive", description="extractive: the sources' own sentences; openai: a server of chat completions."
+    generator: Literal["extractive", "openai", "triton"] = Field(
+        "extractive",
+        description="extractive: the sources' own sentences; openai: a server of chat completions; triton: Triton.",
     )
     llm_url: Annotated[str, Also("LLM_URL")] = Field(
         "", description="Base URL of the model server with its version (https://host/v1), for generator=openai."
     )
     llm_api_key: SecretStr = Field(SecretStr(""), description="Sent to llm_url as a bearer token; empty sends none.")
     llm_system_role: bool = Field(False, description="The model's chat template knows a system role; Gemma's does not.")
+    triton_address: str = Field("127.0.0.1:8001", description="Triton's gRPC address: host:port, for generator=triton.")
+    triton_codec: Literal["trtllm", "ensemble", "vllm"] = Field(
+        "trtllm", description="The model's tensors: TensorRT-LLM's LLM API, its older engine path, or the vLLM backend."
+    )
+    triton_model: str = Field("tensorrt_llm", min_length=1, description="The model's name in Triton's repository.")
+    triton_model_version: str = Field(
+        "1", pattern="^[1-9][0-9]*$", description="Its version there; changing it empties the cache."
+    )
     model_name: Annotated[str, Also("MODEL_NAME")] = Field(
         "gemma-2-2b-it", description="The model as the server names it."
     )
@@ -77,13 +88,28 @@ class OrchestratorSettings(ServiceSettings):
     price_per_million_prompt_tokens: float = Field(0.0, ge=0, description="US dollars; what a cost is reckoned from.")
     price_per_million_completion_tokens: float = Field(0.0, ge=0, description="US dollars, for the answer's tokens.")
 
-    cache: str = Field("memory", description="memory: in this process; off: none.")
-    cache_max_entries: int = Field(2_000, ge=1, le=1_000_000, description="Answers kept, for cache=memory.")
+    cache: Literal["memory", "redis", "off"] = Field(
+        "memory", description="memory: in this process; redis: shared by all replicas; off: none."
+    )
+    cache_max_entries: int = Field(
+        2_000, ge=1, le=1_000_000, description="Answers kept; with cache=redis by all replicas together."
+    )
     cache_ttl_s: Annotated[float, Also("CACHE_TTL_SECONDS")] = Field(
         600.0, gt=0, le=86_400 * 30, description="Seconds an answer is kept at most."
     )
     cache_similarity: Annotated[float, Also("CACHE_SIM_THRESHOLD")] = Field(
         0.90, ge=0.5, le=1.0, description="Cosine from which on two questions may be the same; the guard decides."
+    )
+
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="redis://, rediss:// or unix:// with user and password; empty: host and port below."
+    )
+    redis_host: Annotated[str, Also("SPRING_REDIS_HOST")] = Field("127.0.0.1", description="For cache=redis.")
+    redis_port: Annotated[int, Also("SPRING_REDIS_PORT")] = Field(6379, ge=1, le=65_535, description="As above.")
+    # 52 ms is what a hung Redis then costs an ask, until the breaker opens; redis-py as it comes takes over 30 s.
+    redis_timeout_ms: int = Field(50, ge=5, le=5_000, description="Milliseconds Redis may take to connect or to reply.")
+    redis_secret: SecretStr = Field(
+        SecretStr(""), description="Signs cached answers, at least 16 characters, the same in all replicas."
     )
 
     default_max_tokens: int = Field(512, ge=1, le=4_096, description="Tokens generated when a request names no limit.")

@@ -21,24 +21,25 @@ from chassis.auth import Authenticator
 from chassis.breaker import Breaker
 from chassis.budget import Budget
 from chassis.composition import build_admission, build_authenticator
-from chassis.errors import EmbedderUnavailable, SearchUnavailable, SettingsInvalid
+from chassis.errors import EmbedderUnavailable, SearchUnavailable
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.telemetry import Telemetry, build_telemetry
 from embedding.models import ensure_model
 from embedding.onnx import OnnxEmbedder
+from embedding.opening import open_remote
 from embedding.ports import Embedder, TokenSpans
-from retriever.ingest.commit import Committer, Stores
+from embedding.tokenizer import WordPieceTokenizer
+from retriever.ingest.commit import Committer
 from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.parsing import Parser
-from retriever.ingest.purge import Janitor
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.ingest_stream import StreamLimits
 from retriever.metrics import RETRIEVER_METRICS
 from retriever.observed import ObservedRetrieval, ObservedWriter
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
-from retriever.ports import DenseLeg, HeadSurvey, LexicalLeg
 from retriever.reading import CatalogueReader
 from retriever.search.observed import ObservedDenseLeg, ObservedLexicalLeg
+from retriever.search.opening import Leaves, Process, open_leaves
 from retriever.service import CollectionService, DocumentService, RetrieverService
 from retriever.settings import RetrieverSettings
 from retriever.warmup import BUDGET_S, warm_up
@@ -48,7 +49,6 @@ SERVICE_NAME: Final = "askmesh-retriever"
 RETRIEVE_METHOD: Final = "/rag.retriever.v1.RetrieverService/Retrieve"
 RETRIEVALS_PER_PROCESSOR: Final = 2  # one computes while the other waits for SQLite; a third only lengthens both
 INGEST_METHOD: Final = "/rag.retriever.v1.DocumentService/IngestDocuments"
-RECOVERY_BUDGET_S: Final = 60.0  # as opening the store: after a crash every head is looked at
 # Bytes a message may have. A document is at most 3 MiB in one message, a part 1 MiB; the rest is metadata and groups.
 DOCUMENT_MESSAGE_BYTES: Final = (3 << 20) + (512 << 10)
 
@@ -77,16 +77,6 @@ class RunningRetriever:
         await self.server.drain()
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaves:
-    """One set of leaves, opened."""
-
-    stores: Stores
-    dense: DenseLeg
-    lexical: LexicalLeg
-    survey: HeadSurvey
-
-
 @asynccontextmanager
 async def build(
     settings: RetrieverSettings, *, embedder: Embedder | None = None, telemetry: Telemetry | None = None
@@ -106,10 +96,11 @@ async def build(
         telemetry.declare(*RETRIEVER_METRICS)
         authenticator = await stack.enter_async_context(build_authenticator(settings))
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        leaves = await _open_leaves(stack, settings, owner)
         if embedder is None:
-            embedder = await _open_embedder(stack, settings)
-        bindings = await _bindings(stack, settings, leaves, _Shared(embedder, telemetry, owner))
+            embedder = await _open_embedder(stack, settings, telemetry)
+        process = Process(owner, embedder, telemetry)
+        leaves = await open_leaves(stack, settings, process)
+        bindings = await _bindings(stack, settings, leaves, process)
         admission = build_admission(settings, methods=_limits(settings))
         server = await stack.enter_async_context(
             serve(
@@ -134,41 +125,23 @@ def _limits(settings: RetrieverSettings) -> Mapping[str, Limit]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    embedder: Embedder | None
-    telemetry: Telemetry
-    owner: str
-
-
-async def _open_leaves(stack: AsyncExitStack, settings: RetrieverSettings, owner: str) -> _Leaves:
-    match settings.search:
-        case "embedded":
-            from retriever.search.embedded import open_embedded  # noqa: PLC0415  # one arm, one set of clients
-
-            store = await stack.enter_async_context(open_embedded(settings.data_folder.expanduser()))
-            stores = Stores(heads=store.heads, records=store.records, dense=store.dense, lexical=store.lexical)
-            janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=owner)
-            await janitor.recover(budget=Budget.of(RECOVERY_BUDGET_S))  # the folder's lock says we are alone
-            await stack.enter_async_context(janitor.running())
-            return _Leaves(stores, store.dense, store.lexical, store.heads)
-        case "cluster":
-            raise SettingsInvalid("ASKMESH_RETRIEVER_SEARCH: this version has no cluster stores; available: embedded")
-
-
-async def _open_embedder(stack: AsyncExitStack, settings: RetrieverSettings) -> Embedder | None:
-    if settings.embedder == "none":
-        return None
+async def _open_embedder(stack: AsyncExitStack, settings: RetrieverSettings, telemetry: Telemetry) -> Embedder | None:
     try:
-        files = await ensure_model(settings.embedder_precision)
-        return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
+        match settings.embedder:
+            case "none":
+                return None
+            case "onnx":
+                files = await ensure_model(settings.embedder_precision)
+                return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
+            case "triton":
+                return await stack.enter_async_context(open_remote(settings.embedder_address, telemetry))
     except EmbedderUnavailable as error:
         _log.warning("no embedder, search is lexical only", extra={"why": error.message})
         return None
 
 
 async def _bindings(
-    stack: AsyncExitStack, settings: RetrieverSettings, leaves: _Leaves, shared: _Shared
+    stack: AsyncExitStack, settings: RetrieverSettings, leaves: Leaves, shared: Process
 ) -> Sequence[ServiceBinding]:
     """The domain between the leaves and the wire."""
     stores = leaves.stores
@@ -199,7 +172,7 @@ async def _bindings(
     )
 
 
-def _sources(leaves: _Leaves, snapshots: SnapshotReader, shared: _Shared) -> RetrievalSources:
+def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process) -> RetrievalSources:
     telemetry = shared.telemetry
     dense = Breaker("dense", error=SearchUnavailable, telemetry=telemetry)
     lexical = Breaker("lexical", error=SearchUnavailable, telemetry=telemetry)
@@ -212,8 +185,9 @@ def _sources(leaves: _Leaves, snapshots: SnapshotReader, shared: _Shared) -> Ret
 
 
 def _token_spans(embedder: Embedder | None) -> TokenSpans | None:
-    """The model's own tokenizer where the model is in this process; chunks are measured with an estimate elsewhere."""
-    return embedder.tokenizer if isinstance(embedder, OnnxEmbedder) else None
+    """The model's own tokenizer where the embedder has one; chunks are measured with an estimate elsewhere."""
+    tokenizer = getattr(embedder, "tokenizer", None)
+    return tokenizer if isinstance(tokenizer, WordPieceTokenizer) else None
 
 
 def _bound(

@@ -28,12 +28,29 @@ class RetrieverSettings(ServiceSettings):
     data_folder: Path = Field(
         Path("~/.local/share/askmesh"), description="Where the embedded store lives; one process at a time holds it."
     )
-    weaviate_url: Annotated[str, Also("WEAVIATE_URL")] = Field("", description="Dense store, for search=cluster.")
-    opensearch_url: Annotated[str, Also("OPENSEARCH_URL")] = Field("", description="Lexical store, for search=cluster.")
-
-    embedder: Literal["onnx", "none"] = Field(
-        "onnx", description="onnx: MiniLM in this process; none: lexical search only."
+    weaviate_url: Annotated[str, Also("WEAVIATE_URL")] = Field(
+        "", description="Dense store's HTTP address (http://host:8080), for search=cluster."
     )
+    weaviate_grpc: Annotated[str, Also("WEAVIATE_GRPC")] = Field(
+        "", description="Dense store's gRPC address (host:50051), for search=cluster."
+    )
+    weaviate_api_key: SecretStr = Field(SecretStr(""), description="Sent to the dense store; empty: none.")
+    opensearch_url: Annotated[str, Also("OPENSEARCH_URL")] = Field(
+        "",
+        description="Lexical store and catalogue (https://host:9200, nodes by commas), for search=cluster.",
+    )
+    opensearch_user: str = Field("", description="Who we are at the lexical store; empty: no credentials are sent.")
+    opensearch_password: SecretStr = Field(SecretStr(""), description="Goes with opensearch_user.")
+    store_prefix: str = Field(
+        "askmesh",
+        pattern=r"^[a-z][a-z0-9]{0,31}$",
+        description="Begins every name in the cluster's stores; installations that share a store need different ones.",
+    )
+
+    embedder: Literal["onnx", "triton", "none"] = Field(
+        "onnx", description="onnx: MiniLM in this process; triton: the same in fp32 on Triton; none: lexical only."
+    )
+    embedder_address: str = Field("127.0.0.1:8001", description="Triton's gRPC address, for embedder=triton.")
     embedder_precision: Precision = Field(
         Precision.INT8, description="Precision of a new collection's vectors; one collection never mixes two."
     )

@@ -7,6 +7,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from askmesh.rig.catalogue import PARTS
+from tests.rig_servers import redis_server, triton_server, weaviate_server  # noqa: F401  # fixtures of every test
+
 # Shared machines stall for seconds: a property's time limit per example would fail by chance. Suites have pytest's.
 settings.register_profile("askmesh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("askmesh")
@@ -18,3 +21,8 @@ def _no_settings_from_outside(monkeypatch):
     for name in [name for name in os.environ if name.startswith("ASKMESH_")]:
         if name != "ASKMESH_RIG":
             monkeypatch.delenv(name)
+
+
+def pytest_report_header():
+    """What the suites run against."""
+    return [f"rig: {part.name} {part.version if part.find() else 'missing: make rig'}" for part in PARTS]

@@ -8,35 +8,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from askmesh.rig import catalogue, chromium
+
 MAKE_RIG = "run `make rig`"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def chromium_path() -> str:
     """The browser Playwright drives: chromium.launch(executable_path=chromium_path(), args=["--no-sandbox"])."""
-    found = next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
-    return found or missing("Chromium")
+    found = chromium.find()
+    return str(found) if found else missing("Chromium")
 
 
 def grpcurl_path() -> str:
-    found = shutil.which("grpcurl") or newest_built("grpcurl")
-    return found or missing("grpcurl")
-
-
-def newest_built(name: str) -> str | None:
-    """A tool in the rig's cache, where deploy/scripts/rig.py keeps <version>/<name>."""
-    builds = sorted(rig_cache().glob(f"{name}-*/{name}"), key=lambda file: file.stat().st_mtime)
-    return str(builds[-1]) if builds else None
-
-
-def rig_cache() -> Path:
-    cache = os.environ.get("ASKMESH_RIG")
-    return Path(cache) if cache else Path.home() / ".cache" / "askmesh-rig"
+    built = catalogue.part("grpcurl").find()
+    return shutil.which("grpcurl") or (str(built / "grpcurl") if built else missing("grpcurl"))
 
 
 def missing(name: str, how: str = MAKE_RIG) -> NoReturn:

@@ -1,32 +1,16 @@
 """A question as a full-text query: its words, quoted, any of them.
 
-Stop words are dropped from the question only, never from the index: "The Who" stays findable, and so does a question
-made of nothing else. XQuAD-en, 240 passages: nDCG@10 .9676 with, .9656 without; .9706 once titles are indexed too.
+XQuAD-en, 240 passages: nDCG@10 .9676 without stop words, .9656 with; .9706 once titles are indexed too.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from retriever.search.words import MAX_TERMS, STOP_WORDS, telling_words, words_of
 
-MAX_TERMS: Final = 64  # a pasted page is not a question; each term costs a walk through its postings
-_WORD: Final = re.compile(r"[^\W_]+")
-STOP_WORDS: Final = frozenset(
-    """
-    a about above after again all also am an and any are as at be because been before being below between both but
-    by can could did do does doing done down during each either else ever few for from further had has have having
-    he her here hers herself him himself his how however i if in into is it its itself just many may me might more
-    most much must my myself no nor not of off on once one only or other ought our ours out over own per rather same
-    shall she should since so some such than that the their theirs them themselves then there these they this those
-    through to too under until up upon us very was we were what when where whether which while who whom whose why
-    will with within without would yet you your yours yourself s t d ll m re ve don didn doesn isn wasn weren won
-    aren couldn hadn hasn haven shouldn wouldn
-    """.split()  # noqa: SIM905  # quoted one by one, nobody reads them
-)
+__all__ = ["MAX_TERMS", "STOP_WORDS", "match_expression"]
 
 
 def match_expression(text: str) -> str:
     """`text` as an FTS5 expression, "" when it has no word. Whatever it holds is quoted: it is never query syntax."""
-    terms = list(dict.fromkeys(word.lower() for word in _WORD.findall(text)))
-    telling = [term for term in terms if term not in STOP_WORDS] or terms
-    return " OR ".join(f'"{term}"' for term in telling[:MAX_TERMS])
+    terms = telling_words(text) or words_of(text)
+    return " OR ".join(f'"{term}"' for term in terms[:MAX_TERMS])

@@ -13,12 +13,12 @@ from orchestrator.settings import OrchestratorSettings
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"generator": "triton"}, "GENERATOR"),
         ({"generator": "openai"}, "LLM_URL"),
-        ({"cache": "redis"}, "CACHE"),
+        ({"cache": "redis"}, "REDIS_SECRET"),
+        ({"cache": "redis", "redis_secret": "s" * 16, "redis_url": "http://x:hunter2@y"}, "REDIS_URL"),
     ],
 )
-async def test_a_choice_this_version_does_not_have_is_named(tmp_path, given, named):
+async def test_a_choice_that_lacks_something_names_it(tmp_path, given, named):
     settings = load(OrchestratorSettings, listen=f"unix:{tmp_path}/o.sock", embedder="none", **given)
     with pytest.raises(SettingsInvalid, match=named):
         async with build(settings):

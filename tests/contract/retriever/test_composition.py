@@ -14,9 +14,9 @@ from retriever.settings import RetrieverSettings
 from tests.contract.retriever.conftest import refused, running
 
 
-async def test_the_stores_of_a_cluster_are_refused_until_they_are_here(tmp_path):
-    settings = load(RetrieverSettings, search="cluster", data_folder=tmp_path, listen="127.0.0.1:0")
-    with pytest.raises(SettingsInvalid, match="available: embedded"):
+async def test_a_cluster_needs_the_addresses_of_its_stores_and_names_those_that_lack(tmp_path):
+    settings = load(RetrieverSettings, search="cluster", opensearch_url="http://127.0.0.1:1", listen="127.0.0.1:0")
+    with pytest.raises(SettingsInvalid, match="RETRIEVER_WEAVIATE_URL, ASKMESH_RETRIEVER_WEAVIATE_GRPC: needed"):
         async with build(settings, telemetry=Telemetry("test")):
             pass
 

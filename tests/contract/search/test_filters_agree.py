@@ -52,6 +52,7 @@ def shelf(request, tmp_path_factory):
             leaves = await stack.enter_async_context(ADAPTERS[request.param](tmp_path_factory.mktemp("shelf")))
             for store in (leaves.dense, leaves.lexical):
                 await store.write(TENANT, UID, documents, vectors_of(documents), budget=budget())
+                await store.seal(TENANT, UID, 1, budget=budget())
             await leaves.records.put(TENANT, UID, [(each, "") for each, _ in documents], budget=budget())
             return leaves
 
@@ -105,5 +106,7 @@ def test_the_largest_allowed_filter_is_answered(shelf):
     expected = {document.document_id for document, _ in documents if document.metadata.get("team") == "a"}
     for tree in (widest, deepest):
         validate(tree, FIELDS)
-        hits = runner.run(leaves.lexical.search("word", scope(EVERYTHING_SEEN, filter=tree), 1_000, budget=budget()))
-        assert {hit.document.document_id for hit in hits} == expected
+        within = scope(EVERYTHING_SEEN, filter=tree)
+        for leg, query in ((leaves.lexical, "word"), (leaves.dense, unit(1.0))):
+            hits = runner.run(leg.search(query, within, 1_000, budget=budget()))
+            assert {hit.document.document_id for hit in hits} == expected

@@ -59,13 +59,14 @@ async def everything_stored(leaves, head):
 
 
 async def leave_open(leaves, owner="a dead process"):
-    """A transaction that took a number, wrote a chunk and died."""
+    """A transaction that took a number, wrote and sealed a chunk, and died before its commit."""
     head, number = opened(await head_of(leaves), owner)
     head = await leaves.heads.swap(head, budget=budget())
 
     rows = [written("ghost", number, 7, ["word of a ghost"])]
     for store in (leaves.dense, leaves.lexical):
         await store.write(TENANT, head.snapshot.uid, rows, vectors_of(rows), budget=budget())
+        await store.seal(TENANT, head.snapshot.uid, number, budget=budget())
     await leaves.records.put(TENANT, head.snapshot.uid, [(rows[0][0], "word of a ghost")], budget=budget())
     return number
 

@@ -84,6 +84,13 @@ async def test_texts_are_read_by_version(records):
         await records.text(TENANT, UID, version_of(9, 0), budget=budget())
 
 
+async def test_a_long_text_comes_back_whole(leaves):
+    text = "a long text \U0001f600\n" * 200_000  # 3 MB
+    document = record("long", version_of(1, 0))
+    await leaves.records.put(TENANT, UID, [(document, text)], budget=budget())
+    assert await leaves.records.text(TENANT, UID, version_of(1, 0), budget=budget()) == text
+
+
 async def test_purge_removes_versions_and_nothing_else(records):
     await records.purge(TENANT, UID, [version_of(1, 0)], budget=budget())
     everything = snapshot(4)

@@ -194,13 +194,19 @@ class Visibility(RuleBasedStateMachine):
             assert total == len(expected)
 
 
+# A step on a server is some thirty requests instead of as many reads of a file: half the histories take a minute.
+EXAMPLES = {"embedded": 30}
+SERVER_EXAMPLES = 15
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("adapter", sorted(ADAPTERS))
 def test_nobody_sees_half_a_commit_a_ghost_or_a_loss(adapter):
     Visibility.adapter = adapter
     run_state_machine_as_test(
         Visibility,
         settings=settings(
-            max_examples=30,
+            max_examples=EXAMPLES.get(adapter, SERVER_EXAMPLES),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

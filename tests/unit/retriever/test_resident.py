@@ -54,6 +54,17 @@ def test_a_slow_reader_uses_its_own_rows_and_spoils_nothing_for_the_next(path):
         assert held.view(fast, 1, BLUE).visible.tolist() == [True, True, True]
 
 
+def test_a_slow_reader_searches_the_rows_of_its_own_transaction(path):
+    held = ResidentRows("dense_rows", has_vectors=True)
+    with closing(connect(path)) as writer, closing(connect(path)) as slow, closing(connect(path)) as fast:
+        add(writer, [5])
+        slow.execute("BEGIN")
+        slow.execute("SELECT count(*) FROM dense_rows").fetchone()  # its transaction begins here
+        add(writer, [6, 7])
+        held.view(fast, 1, BLUE)  # now three vectors are held
+        assert nearest(held.view(slow, 1, BLUE), np.ones(4, np.float32), 10) == [(1, 20.0)]
+
+
 def test_vectors_stay_in_the_order_of_their_rows_however_they_arrive(path):
     held = ResidentRows("dense_rows", has_vectors=True)
     with closing(connect(path)) as connection:

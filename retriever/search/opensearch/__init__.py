@@ -1,0 +1,96 @@
+"""The lexical leg and the catalogue of a cluster: OpenSearch, shared by any number of processes.
+
+What it does not do: hold vectors (see DenseLeg), or move data to a new version of its indexes (see layout).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from opensearchpy import AsyncOpenSearch
+
+from chassis.budget import Budget
+from chassis.errors import CatalogueUnavailable
+from chassis.retry import RetryPolicy
+from chassis.telemetry import Telemetry
+from retriever.search.opensearch.engine import Call, Engine
+from retriever.search.opensearch.heads import OpenSearchHeads, OpenSearchLeases
+from retriever.search.opensearch.layout import prepare
+from retriever.search.opensearch.lexical import OpenSearchLexicalIndex
+from retriever.search.opensearch.orphans import drop_orphans
+from retriever.search.opensearch.records import OpenSearchRecords
+
+__all__ = [
+    "OpenSearchAddress",
+    "OpenSearchHeads",
+    "OpenSearchLeases",
+    "OpenSearchLexicalIndex",
+    "OpenSearchRecords",
+    "OpenSearchStore",
+    "open_opensearch",
+]
+
+OPENING_BUDGET_S: Final = 60.0  # a cluster that just started allocates its shards first
+CONNECTIONS: Final = 64  # both legs' worth of the retrievals one process has at once, and its writers
+PREFIX: Final = "askmesh"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSearchAddress:
+    """Where a cluster is and who we are there.
+
+    Attributes:
+        url: "https://host:9200"; several separated by commas are nodes of one cluster.
+        user, password: HTTP basic credentials; empty: none are sent.
+        prefix: What all names in the cluster begin with, so that several installations can share one.
+    """
+
+    url: str
+    user: str = ""
+    password: str = ""
+    prefix: str = PREFIX
+
+    def __repr__(self) -> str:
+        return "OpenSearchAddress(...)"  # a URL may hold credentials, too
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSearchStore:
+    """Every port OpenSearch serves, over one pool of connections."""
+
+    lexical: OpenSearchLexicalIndex
+    heads: OpenSearchHeads
+    records: OpenSearchRecords
+    leases: OpenSearchLeases
+
+
+@asynccontextmanager
+async def open_opensearch(
+    address: OpenSearchAddress, *, telemetry: Telemetry | None = None
+) -> AsyncIterator[OpenSearchStore]:
+    """Connect, make the indexes that are missing, and remove what a crash left half removed.
+
+    Raises:
+        CatalogueUnavailable: the cluster is not there, or its indexes are of another version.
+    """
+    client = AsyncOpenSearch(
+        hosts=[each.strip() for each in address.url.split(",")],
+        http_auth=(address.user, address.password) if address.user else None,
+        pool_maxsize=CONNECTIONS,
+        max_retries=0,  # chassis.retry's, inside the budget
+        retry_on_timeout=False,
+    )
+    try:
+        engine = Engine(client, prefix=address.prefix, retries=RetryPolicy("opensearch", telemetry=telemetry))
+        budget = Budget.of(OPENING_BUDGET_S)
+        await prepare(engine, Call(budget, CatalogueUnavailable, "catalogue"))
+        heads = OpenSearchHeads(engine)
+        await drop_orphans(engine, heads, budget)
+        yield OpenSearchStore(
+            OpenSearchLexicalIndex(engine), heads, OpenSearchRecords(engine), OpenSearchLeases(engine)
+        )
+    finally:
+        await client.close()

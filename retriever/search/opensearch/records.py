@@ -1,0 +1,162 @@
+"""The catalogue's document versions and their texts on OpenSearch, all tenants in one pair of indexes.
+
+A tenant's documents lie on one shard (routing), and every query names the digest of tenant and uid they were stored
+under. Records are searched, so a put refreshes; texts are read by id, in real time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from chassis.budget import Budget
+from chassis.errors import CatalogueUnavailable, DocumentNotFound
+from retriever.search.opensearch.conditions import (
+    Query,
+    all_of,
+    compiled,
+    of_versions,
+    readable_by,
+    seen_by,
+    values_of,
+)
+from retriever.search.opensearch.engine import Call, Engine, Line
+from retriever.search.opensearch.failures import Absent, IndexAbsent
+from retriever.search.opensearch.layout import RECORDS, TEXTS, key_of, missing_indexes
+from retriever.search.opensearch.sources import read_record, record_source
+from retriever.types import DocumentRecord, Scope, Snapshot, born_of
+
+PLACE: Final = "catalogue"
+PURGE_DOCUMENTS: Final = 1_000  # a request that deletes more may outlast its caller
+MAX_ROWS: Final = 10_000  # index.max_result_window
+
+
+class OpenSearchRecords:
+    """DocumentRecords."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._records = f"{engine.prefix}-{RECORDS}"
+        self._texts = f"{engine.prefix}-{TEXTS}"
+
+    async def put(
+        self, tenant: str, uid: str, records: Sequence[tuple[DocumentRecord, str]], *, budget: Budget
+    ) -> None:
+        """See retriever.ports.DocumentRecords. Texts first: a record that is seen has one."""
+        call, scope, routing = _call(budget), key_of(tenant, uid), _routing(tenant)
+        await self._create(self._texts, _text_lines(scope, records), call, routing)
+        await self._create(self._records, _record_lines(scope, records), call, {**routing, "refresh": "true"})
+
+    async def visible(
+        self, tenant: str, snapshot: Snapshot, document_ids: Sequence[str], *, budget: Budget
+    ) -> Mapping[str, DocumentRecord]:
+        """See retriever.ports.DocumentRecords."""
+        among: Query = {"terms": {"document_id": list(document_ids)}}
+        query = all_of([_within(tenant, snapshot.uid), among, seen_by(snapshot)])
+        body = {"query": query, "size": MAX_ROWS, "sort": [{"version": "asc"}], "_source": ["record"]}
+        answer = await self._search(tenant, body, budget)
+        records = [read_record(hit["_source"]["record"]) for hit in answer["hits"]["hits"]]
+        return {record.document_id: record for record in records}
+
+    async def page(self, scope: Scope, *, after: str, limit: int, budget: Budget) -> tuple[list[DocumentRecord], int]:
+        """See retriever.ports.DocumentRecords."""
+        body: dict[str, Any] = {
+            "query": _in_scope(scope),
+            "size": min(limit, MAX_ROWS),
+            "sort": [{"document_id": "asc"}],
+            "search_after": [after],
+            "_source": ["record"],
+            "track_total_hits": True,
+        }
+        hits = (await self._search(scope.tenant, body, budget))["hits"]
+        return [read_record(hit["_source"]["record"]) for hit in hits["hits"]], hits["total"]["value"]
+
+    async def count(self, scope: Scope, *, budget: Budget) -> tuple[int, int]:
+        """See retriever.ports.DocumentRecords."""
+        chunks = {"sum": {"field": "chunk_count"}}
+        body = {"query": _in_scope(scope), "size": 0, "track_total_hits": True, "aggs": {"chunks": chunks}}
+        answer = await self._search(scope.tenant, body, budget)
+        return answer["hits"]["total"]["value"], int(answer["aggregations"]["chunks"]["value"])
+
+    async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
+        """See retriever.ports.DocumentRecords."""
+        path = f"{self._texts}/_doc/{_id(key_of(tenant, uid), version)}"
+        try:
+            found = await self._engine.ask("GET", path, _call(budget), params=_routing(tenant))
+        except IndexAbsent as exc:
+            raise missing_indexes(_call(budget)) from exc
+        except Absent:
+            raise DocumentNotFound("there is no such document") from None
+        return str(found["_source"]["text"])
+
+    async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
+        """See retriever.ports.DocumentRecords. Records first: none may be seen without its text."""
+        doomed = [_within(tenant, uid), *([of_versions(versions)] if versions else [])]
+        for alias in (self._records, self._texts):
+            await delete_all(self._engine, alias, all_of(doomed), _call(budget), params=_routing(tenant))
+
+    async def _create(self, alias: str, lines: Iterator[Line], call: Call, params: Mapping[str, str]) -> None:
+        try:
+            await self._engine.create(alias, lines, call, params=params)
+        except IndexAbsent as exc:
+            raise missing_indexes(call) from exc
+
+    async def _search(self, tenant: str, body: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+        call = _call(budget)
+        try:
+            return await self._engine.search(self._records, call, body=body, params=_routing(tenant))
+        except IndexAbsent as exc:
+            raise missing_indexes(call) from exc
+
+
+async def delete_all(
+    engine: Engine, alias: str, query: Query, call: Call, *, params: Mapping[str, str] | None = None
+) -> None:
+    """Delete every document that matches, written just now or before, in bounded steps."""
+    try:
+        await engine.refresh(alias, call)
+        while await engine.delete_some(alias, query, call, at_most=PURGE_DOCUMENTS, params=params):
+            call.budget.check(call.place)
+    except IndexAbsent as exc:
+        raise missing_indexes(call) from exc
+
+
+def _call(budget: Budget) -> Call:
+    return Call(budget, CatalogueUnavailable, PLACE)
+
+
+def _routing(tenant: str) -> dict[str, str]:
+    return {"routing": key_of(tenant)}
+
+
+def _within(tenant: str, uid: str) -> Query:
+    return {"term": {"scope": key_of(tenant, uid)}}
+
+
+def _in_scope(scope: Scope) -> Query:
+    within = _within(scope.tenant, scope.snapshot.uid)
+    return all_of([within, seen_by(scope.snapshot), readable_by(scope.groups), compiled(scope.filter)])
+
+
+def _id(scope: str, version: int) -> str:
+    return f"{scope}.{version:x}"
+
+
+def _record_lines(scope: str, records: Sequence[tuple[DocumentRecord, str]]) -> Iterator[Line]:
+    for record, _ in records:
+        source = {
+            "scope": scope,
+            "document_id": record.document_id,
+            "version": record.version,
+            "born": born_of(record.version),
+            "groups": list(record.groups),
+            "values": values_of(record),
+            "chunk_count": record.chunk_count,
+            "record": record_source(record),
+        }
+        yield Line(_id(scope, record.version), source)
+
+
+def _text_lines(scope: str, records: Sequence[tuple[DocumentRecord, str]]) -> Iterator[Line]:
+    for record, text in records:
+        yield Line(_id(scope, record.version), {"scope": scope, "version": record.version, "text": text})

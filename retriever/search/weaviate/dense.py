@@ -1,0 +1,239 @@
+"""The dense leg on Weaviate: HNSW by cosine, filtered inside the search.
+
+Rule 1: a write ends with one more, of a marker. Weaviate 1.35 hands a batch's graph to the operating system when the
+        next batch comes: killed before that it keeps the objects, counts them, and never finds the last hundred again.
+Rule 2: so what is sealed is what a search finds, not what an aggregate counts.
+
+Does not: embed, rank by words, hold a lexical-only collection, quantise, or promise more than Weaviate does. A search
+of more than FLAT_SEARCH_CUTOFF candidates is approximate. What is acknowledged is in every replica's log, handed to the
+operating system, not synced to its disk. Weaviate's asynchronous indexing must stay off (its default): with it a chunk
+would be counted before it can be found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from weaviate.proto.v1.v6300.v1 import base_pb2, base_search_pb2, search_get_pb2
+
+from chassis.budget import Budget
+from chassis.errors import SearchUnavailable
+from embedding.ports import FloatArray
+from retriever.search.weaviate.conditions import POSITION, VERSION, among, between, every, visible
+from retriever.search.weaviate.engine import Engine
+from retriever.search.weaviate.failures import PLACE
+from retriever.search.weaviate.layout import CLASS_PREFIX, FLAT_SEARCH_CUTOFF, class_definition, class_name, tenant_name
+from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of, marker
+from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
+
+BATCH_OBJECTS: Final = 100  # even with 32 fields of 1,024 characters each, half of what one message may have
+PURGE_OBJECTS: Final = 1_000  # one deletion; others may write between two
+SEAL_OBJECTS: Final = 5_000  # looked for at once: half of what Weaviate returns at most (QUERY_MAXIMUM_RESULTS)
+MAX_POSITION: Final = (1 << 31) - 1
+
+
+class WeaviateDenseIndex:
+    """DenseLeg and ChunkStore over one embedder's class."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        fingerprint: str,
+        dim: int,
+        namespace: str = "askmesh",
+        flat_search_cutoff: int = FLAT_SEARCH_CUTOFF,
+    ) -> None:
+        """Args:
+        fingerprint: The embedder's whose vectors are written and searched.
+        dim: Their length.
+        namespace: Keeps deployments apart that share a Weaviate.
+        flat_search_cutoff: Below so many candidates a search is exact; fixed when the class is made.
+        """
+        self._engine = engine
+        self._class = class_name(fingerprint, flat_search_cutoff)
+        self._dim = dim
+        self._cutoff = flat_search_cutoff
+        self._namespace = namespace
+
+    async def search(self, vector: FloatArray, scope: Scope, limit: int, *, budget: Budget) -> list[Hit]:
+        """See retriever.ports.DenseLeg."""
+        if not scope.groups:
+            return []
+        if vector.shape != (self._dim,):
+            raise SearchUnavailable(f"{PLACE}: the query's vector has another length than the collection's")
+        shard = self._shard(scope.tenant, scope.snapshot.uid)
+        request = search_get_pb2.SearchRequest(
+            near_vector=base_search_pb2.NearVector(vector_bytes=vector.astype("<f4").tobytes()),
+            filters=visible(scope),
+            limit=limit,
+            metadata=search_get_pb2.MetadataRequest(distance=True),
+            **_asking(shard, HIT_PROPERTIES),
+        )
+        try:
+            results = await self._engine.search(request, budget=budget)
+        except SearchUnavailable:
+            if await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+                raise
+            return []  # nothing was ever written to this collection
+        return [hit_of(result) for result in results]
+
+    async def write(
+        self,
+        tenant: str,
+        uid: str,
+        documents: Sequence[tuple[DocumentRecord, Sequence[Chunk]]],
+        vectors: FloatArray | None,
+        *,
+        budget: Budget,
+    ) -> None:
+        """See retriever.ports.ChunkStore; without vectors there is nothing for this leg to keep."""
+        if vectors is None:
+            return
+        await self._have_class(budget)
+        shard = self._shard(tenant, uid)
+        rows = [(record, chunk) for record, chunks in documents for chunk in chunks]
+        exact = np.ascontiguousarray(vectors, dtype=np.float32)
+        if exact.shape != (len(rows), self._dim):
+            raise SearchUnavailable(f"{PLACE}: the vectors are not one of {self._dim} numbers for each chunk")
+        try:
+            await self._store(shard, rows, exact, budget)
+        except SearchUnavailable:
+            if await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+                raise
+            # The collection was dropped meanwhile, and what was written went with it: that is no failure of the store,
+            # and whoever seals it finds nothing.
+
+    async def _store(
+        self, shard: Shard, rows: Sequence[tuple[DocumentRecord, Chunk]], vectors: FloatArray, budget: Budget
+    ) -> None:
+        for start in range(0, len(rows), BATCH_OBJECTS):
+            part = slice(start, start + BATCH_OBJECTS)
+            objects = await asyncio.to_thread(batch, shard, rows[part], vectors[part])
+            await self._engine.store(objects, budget=budget)
+        await self._engine.store([marker(shard)], budget=budget)
+
+    async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
+        """See retriever.ports.ChunkStore. What was written is durable already; here it is looked for."""
+        first, last = version_of(number, 0), version_of(number + 1, 0) - 1
+        return await self._findable(self._shard(tenant, uid), (first, last), (0, MAX_POSITION), budget)
+
+    async def _findable(
+        self, shard: Shard, versions: tuple[int, int], positions: tuple[int, int], budget: Budget
+    ) -> int:
+        """How many chunks of these versions and positions a search finds, in parts that Weaviate searches exactly."""
+        which = every([between(VERSION, *versions), between(POSITION, *positions)])
+        count = await self._count(shard, which, budget)
+        if count == 0:
+            return 0
+        if count <= SEAL_OBJECTS:
+            return len(await self._engine.search(self._anywhere(shard, which, count), budget=budget))
+        if versions[0] < versions[1]:
+            parts = [(half, positions) for half in _halves(*versions)]
+        else:
+            parts = [(versions, half) for half in _halves(*positions)]
+        return sum([await self._findable(shard, *part, budget) for part in parts])
+
+    def _anywhere(self, shard: Shard, which: base_pb2.Filters, limit: int) -> search_get_pb2.SearchRequest:
+        """A search by vector that every vector passes, for nothing but whether it is found."""
+        vector = np.eye(1, self._dim, dtype="<f4")
+        return search_get_pb2.SearchRequest(
+            near_vector=base_search_pb2.NearVector(vector_bytes=vector.tobytes()),
+            filters=which,
+            limit=limit,
+            metadata=search_get_pb2.MetadataRequest(uuid=True),
+            **_asking(shard, ()),
+        )
+
+    async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
+        """See retriever.ports.ChunkStore. In every class: a version that another embedder's class still held would be
+        back as soon as that embedder is."""
+        which, remaining, allowance = among(versions), 0, PURGE_OBJECTS
+        for shard in await self._shards(tenant, uid, budget):
+            if not await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+                continue
+            request = search_get_pb2.SearchRequest(
+                filters=which,
+                limit=allowance,
+                metadata=search_get_pb2.MetadataRequest(uuid=True),
+                **_asking(shard, ()),
+            )
+            found = await self._engine.search(request, budget=budget) if allowance else ()
+            if found:
+                allowance -= len(found)
+                doomed = _with_ids([result.metadata.id for result in found])
+                await self._engine.delete(shard.name, shard.tenant, doomed, budget=budget)
+            remaining += await self._count(shard, which, budget)
+        return remaining
+
+    async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:
+        """See retriever.ports.ChunkStore."""
+        for shard in await self._shards(tenant, uid, budget):
+            await self._engine.drop_tenant(shard.name, shard.tenant, budget=budget)
+
+    def _shard(self, tenant: str, uid: str) -> Shard:
+        return Shard(self._class, tenant_name(self._namespace, tenant, uid))
+
+    async def _shards(self, tenant: str, uid: str, budget: Budget) -> list[Shard]:
+        """Where chunks of this collection may be: its tenant in every class of ours."""
+        name = tenant_name(self._namespace, tenant, uid)
+        classes = [each["class"] for each in await self._engine.classes(budget=budget)]
+        return [Shard(each, name) for each in classes if each.startswith(CLASS_PREFIX)]
+
+    async def _count(self, shard: Shard, which: base_pb2.Filters, budget: Budget) -> int:
+        try:
+            return await self._engine.count(shard.name, shard.tenant, which, budget=budget)
+        except SearchUnavailable:
+            if await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+                raise
+            return 0
+
+    async def _have_class(self, budget: Budget) -> None:
+        """Make the class where it is missing, before every write: Weaviate would make one by itself, of a shape it
+        guesses from the first object."""
+        wanted = class_definition(self._class, self._cutoff)
+        found = await self._engine.read_class(self._class, budget=budget)
+        if found is None:
+            await self._engine.create_class(wanted, budget=budget)
+            found = await self._engine.read_class(self._class, budget=budget)
+        if found is None or not _covers(found, wanted):
+            raise SearchUnavailable(f"{PLACE}: the store's class was made by something else; remove or rename it")
+
+
+def _halves(first: int, last: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    middle = (first + last) // 2
+    return (first, middle), (middle + 1, last)
+
+
+def _covers(found: Any, wanted: Any) -> bool:
+    """Everything that was asked for is there, whatever Weaviate added."""
+    match wanted:
+        case dict():
+            return isinstance(found, dict) and all(_covers(found.get(key), value) for key, value in wanted.items())
+        case [dict(), *_]:
+            named = {each["name"]: each for each in found} if isinstance(found, list) else {}
+            return all(_covers(named.get(each["name"]), each) for each in wanted)
+        case _:
+            return bool(found == wanted)
+
+
+def _asking(shard: Shard, properties: Sequence[str]) -> dict[str, Any]:
+    return {
+        "collection": shard.name,
+        "tenant": shard.tenant,
+        "properties": search_get_pb2.PropertiesRequest(non_ref_properties=properties),
+        "uses_123_api": True,
+        "uses_125_api": True,
+        "uses_127_api": True,
+    }
+
+
+def _with_ids(ids: Sequence[str]) -> base_pb2.Filters:
+    return base_pb2.Filters(
+        operator=base_pb2.Filters.OPERATOR_CONTAINS_ANY,
+        target=base_pb2.FilterTarget(property="_id"),
+        value_text_array=base_pb2.TextArray(values=ids),
+    )

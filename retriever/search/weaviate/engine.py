@@ -1,0 +1,144 @@
+"""The two doors of a Weaviate: gRPC for objects, HTTP for the schema.
+
+The client package brings the generated gRPC contract, which is used as it is: every call takes the time that is left as
+its own timeout and ends on the server too. The package's own connection has one timeout for all calls, retries inside
+it, and looks a version up on the network.
+
+Does not: retry (chassis.retry's callers do), pool several channels, or send keepalive pings, which Weaviate answers
+with GOAWAY. A peer that hangs is noticed by each call's deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import grpc
+import httpx
+from weaviate.proto.v1.v6300.v1 import (
+    aggregate_pb2,
+    base_pb2,
+    batch_delete_pb2,
+    batch_pb2,
+    search_get_pb2,
+    weaviate_pb2_grpc,
+)
+
+from chassis.budget import Budget
+from chassis.errors import SearchUnavailable, SettingsInvalid
+from retriever.search.weaviate.failures import PLACE, refused, translated
+
+_MAX_MESSAGE_BYTES: Final = 100 << 20  # Weaviate's own limit, both ways
+_OPTIONS: Final = (
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's own: 4 to 5 s after a restart; these: .2 to .4
+    ("grpc.min_reconnect_backoff_ms", 1_000),  # of one attempt to connect, in spite of its name
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+_OK: Final = 200
+_ABSENT: Final = frozenset({404, 422})  # a tenant that is not there; a tenant of a class that is not there
+_ANY_REPLICA: Final = base_pb2.CONSISTENCY_LEVEL_ONE
+_ALL_REPLICAS: Final = base_pb2.CONSISTENCY_LEVEL_ALL  # a search asks any one of them, so every one must have it
+
+
+class Engine:
+    """Calls to one Weaviate, each within its budget; failures are ours (failures.py)."""
+
+    def __init__(self, channel: grpc.aio.Channel, http: httpx.AsyncClient, api_key: str) -> None:
+        self._stub: Any = weaviate_pb2_grpc.WeaviateStub(channel)  # type: ignore[no-untyped-call]  # generated
+        self._http = http
+        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+
+    async def search(
+        self, request: search_get_pb2.SearchRequest, *, budget: Budget
+    ) -> Sequence[search_get_pb2.SearchResult]:
+        request.consistency_level = _ANY_REPLICA
+        reply = await self._call(self._stub.Search, request, budget)
+        return list(reply.results)
+
+    async def store(self, objects: Sequence[batch_pb2.BatchObject], *, budget: Budget) -> None:
+        """Write all of them on every replica, or raise what the first one that failed means."""
+        request = batch_pb2.BatchObjectsRequest(objects=objects, consistency_level=_ALL_REPLICAS)
+        reply = await self._call(self._stub.BatchObjects, request, budget)
+        for error in reply.errors:
+            raise refused(error.error)
+
+    async def count(self, name: str, tenant: str, which: base_pb2.Filters, *, budget: Budget) -> int:
+        request = aggregate_pb2.AggregateRequest(collection=name, tenant=tenant, objects_count=True, filters=which)
+        reply = await self._call(self._stub.Aggregate, request, budget)
+        return int(reply.single_result.objects_count)
+
+    async def delete(self, name: str, tenant: str, which: base_pb2.Filters, *, budget: Budget) -> None:
+        request = batch_delete_pb2.BatchDeleteRequest(
+            collection=name, tenant=tenant, filters=which, consistency_level=_ALL_REPLICAS
+        )
+        reply = await self._call(self._stub.BatchDelete, request, budget)
+        if reply.failed:
+            raise SearchUnavailable(f"{PLACE}: the store did not delete everything; try again")
+
+    async def classes(self, *, budget: Budget) -> list[dict[str, Any]]:
+        reply = await self._request("GET", "/v1/schema", budget)
+        if reply.status_code != _OK:
+            raise refused(reply.text)
+        return list(reply.json().get("classes") or ())
+
+    async def read_class(self, name: str, *, budget: Budget) -> dict[str, Any] | None:
+        """A class as it is; None when there is none."""
+        reply = await self._request("GET", f"/v1/schema/{name}", budget)
+        if reply.status_code in _ABSENT:
+            return None
+        if reply.status_code != _OK:
+            raise refused(reply.text)
+        return dict(reply.json())
+
+    async def create_class(self, definition: dict[str, Any], *, budget: Budget) -> None:
+        """Make a class; another process may have been faster."""
+        reply = await self._request("POST", "/v1/schema", budget, json=definition)
+        if reply.status_code != _OK and await self.read_class(definition["class"], budget=budget) is None:
+            raise refused(reply.text)
+
+    async def has_tenant(self, name: str, tenant: str, *, budget: Budget) -> bool:
+        reply = await self._request("GET", f"/v1/schema/{name}/tenants/{tenant}", budget)
+        if reply.status_code not in _ABSENT | {_OK}:
+            raise refused(reply.text)
+        return reply.status_code == _OK
+
+    async def drop_tenant(self, name: str, tenant: str, *, budget: Budget) -> None:
+        """Delete a tenant with all it holds; nothing happens where there is none."""
+        reply = await self._request("DELETE", f"/v1/schema/{name}/tenants", budget, json=[tenant])
+        if reply.status_code not in _ABSENT | {_OK}:
+            raise refused(reply.text)
+
+    async def _call(self, method: Any, request: Any, budget: Budget) -> Any:
+        budget.check(PLACE)
+        with translated():
+            return await method(request, timeout=budget.remaining_s(), metadata=self._metadata)
+
+    async def _request(self, method: str, path: str, budget: Budget, *, json: Any = None) -> httpx.Response:
+        budget.check(PLACE)
+        with translated():
+            return await self._http.request(method, path, json=json, timeout=budget.remaining_s())
+
+
+@asynccontextmanager
+async def open_engine(url: str, grpc_address: str, api_key: str = "") -> AsyncIterator[Engine]:
+    """An engine; nothing is asked of the server yet, so that a retriever starts without it and degrades.
+
+    Args:
+        url: Its HTTP door ("http://host:8080"); with https both doors are encrypted.
+        grpc_address: Its gRPC door ("host:50051").
+        api_key: "" where none is asked for.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https") or not grpc_address:
+        raise SettingsInvalid("the dense store needs an http or https URL and the address of its gRPC port")
+    if scheme == "https":
+        channel = grpc.aio.secure_channel(grpc_address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+    else:
+        channel = grpc.aio.insecure_channel(grpc_address, options=_OPTIONS)
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    async with channel, httpx.AsyncClient(base_url=url, headers=headers) as http:
+        yield Engine(channel, http, api_key)

@@ -1,0 +1,56 @@
+"""The repository for a GPU, as far as a machine without one can tell: its tensors are those the orchestrator sends."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from askmesh.rig.part import ROOT
+from askmesh.rig.triton import STANDINS, running_triton
+from chassis.channel import open_channel
+from tests.contract.generation.suite import text_of
+from tests.contract.generation.test_triton import ANSWER, answered, generator_on
+from tests.rig_servers import rigged
+
+TRITON = ROOT / "deploy" / "triton"
+MODEL = "tensorrt_llm"
+_TENSOR = re.compile(r'name: "(\w+)" data_type: (\w+) dims: \[ (\S+) \]')
+
+
+def tensors(repository: Path) -> list[tuple[str, ...]]:
+    return _TENSOR.findall((repository / MODEL / "config.pbtxt").read_text())
+
+
+def test_the_stand_in_has_the_real_models_tensors():
+    assert tensors(STANDINS) == tensors(TRITON / "models") != []
+
+
+async def test_triton_takes_the_real_configuration_and_the_orchestrators_requests_for_it(tmp_path):
+    """Its code is the stand-in's; what the container's code takes from model.yaml at load is written out."""
+    repository = tmp_path / "deploy" / "models"
+    shutil.copytree(TRITON / "standin", tmp_path / "deploy", ignore=shutil.ignore_patterns("models"))
+    shutil.copytree(TRITON / "models", repository)
+    shutil.copy(STANDINS / MODEL / "1" / "model.py", repository / MODEL / "1")
+    with (repository / MODEL / "config.pbtxt").open("a") as config:
+        config.write(loaded_from((TRITON / "models" / MODEL / "1" / "model.yaml").read_text()))
+    opened = partial(running_triton, tmp_path / "triton", repository=repository)
+    async with rigged(opened) as server, open_channel(f"{server.host}:{server.port}") as channel:
+        assert text_of(await answered(generator_on(channel, "trtllm"))) == ANSWER
+
+
+def loaded_from(yaml: str) -> str:
+    section = yaml.partition("triton_config:")[2]
+    batch = re.search(r"max_batch_size: (\d+)", section)
+    decoupled = re.search(r"decoupled: (\w+)", section)
+    assert batch
+    assert decoupled
+    return f"max_batch_size: {batch[1]}\nmodel_transaction_policy {{ decoupled: {decoupled[1]} }}\n"
+
+
+def test_the_start_script_says_what_it_needs_where_it_does_not_find_it():
+    started = subprocess.run([TRITON / "start.sh"], capture_output=True, text=True, timeout=60, check=False)
+    assert started.returncode == 1
+    assert "trtllm-python-py3" in started.stderr
