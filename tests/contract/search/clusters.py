@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import shutil
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator
@@ -51,10 +52,15 @@ class SharedOpenSearch:
                 self._server = Server(opensearch.recipe(folder, options=OPENSEARCH_OPTIONS), folder)
             except RigMissing as absent:
                 missing(absent.name, absent.how)
-            atexit.register(self._server.kill)
+            atexit.register(self._end, self._server)
         if not self._server.is_running:
             await self._server.start()
         return self._server.url
+
+    @staticmethod
+    def _end(server: Server) -> None:
+        server.kill()
+        shutil.rmtree(server.folder, ignore_errors=True)
 
     @asynccontextmanager
     async def installation(self, folder: Path) -> AsyncIterator[OpenSearchAddress]:
