@@ -26,6 +26,8 @@ _CODES: tuple[tuple[type[RagError], int], ...] = (  # the first that fits counts
     (errors.DataFolderLocked, INVALID),
     (errors.PortInUse, INVALID),
     (errors.GenerationNotReached, INVALID),
+    (errors.RollbackUnavailable, INVALID),
+    (errors.LayoutOutdated, INVALID),
     (errors.CollectionNotFound, NOT_FOUND),
     (errors.DocumentNotFound, NOT_FOUND),
     (errors.AnswerNotFound, NOT_FOUND),

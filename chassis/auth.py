@@ -19,11 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from chassis.context import CREDENTIALS_HEADER
 from chassis.errors import CredentialsInvalid, CredentialsMissing, PermissionDenied, SettingsInvalid
-from chassis.identity import LOCAL, ROLE_ADMIN, ROLE_ASK, ROLE_INGEST, Identity
+from chassis.identity import LOCAL, ROLE_ASK, ROLES, Identity
 
 CLOCK_SKEW_S: Final = 30  # two machines with NTP are never further apart
 MAX_CREDENTIALS_CHARS: Final = 8_192  # more than gRPC lets a header be
-ROLES: Final = frozenset({ROLE_ASK, ROLE_INGEST, ROLE_ADMIN})
 
 
 class Authenticator(Protocol):

@@ -290,3 +290,15 @@ class SettingsInvalid(RagError):
     """One or more settings are wrong; all are listed, values never printed."""
 
     reason = "SETTINGS_INVALID"
+
+
+class RollbackUnavailable(RagError):
+    """No earlier build of the collection is kept."""
+
+    reason = "ROLLBACK_UNAVAILABLE"
+
+
+class LayoutOutdated(RagError):
+    """The stores' indexes have an older layout than this version's; a migration moves them."""
+
+    reason = "LAYOUT_OUTDATED"

@@ -11,6 +11,8 @@ EVERYBODY: Final = "*"
 ROLE_ASK: Final = "ask"  # retrieve, ask, read documents
 ROLE_INGEST: Final = "ingest"  # write and delete documents, evict answers
 ROLE_ADMIN: Final = "admin"  # delete collections
+ROLE_OPERATOR: Final = "operator"  # verify, repair, reindex and migrate
+ROLES: Final = frozenset({ROLE_ASK, ROLE_INGEST, ROLE_ADMIN, ROLE_OPERATOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +37,5 @@ class Identity:
         return tuple(sorted({*self.groups, EVERYBODY}))
 
 
-LOCAL: Final = Identity(tenant="local", roles=frozenset({ROLE_ASK, ROLE_INGEST, ROLE_ADMIN}), subject="local")
+LOCAL: Final = Identity(tenant="local", roles=ROLES, subject="local")
 """The single caller of an embedded installation without credentials."""
