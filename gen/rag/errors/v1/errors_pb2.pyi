@@ -114,6 +114,10 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION. The port is taken. Cure: stop the other program, or choose another port."""
     ERROR_REASON_SETTINGS_INVALID: _ErrorReason.ValueType  # 83
     """FAILED_PRECONDITION. One or more settings are wrong. Cure: each is listed by name."""
+    ERROR_REASON_ROLLBACK_UNAVAILABLE: _ErrorReason.ValueType  # 84
+    """FAILED_PRECONDITION. No earlier build of the collection is kept. Cure: reindex it instead."""
+    ERROR_REASON_LAYOUT_OUTDATED: _ErrorReason.ValueType  # 85
+    """FAILED_PRECONDITION. The stores' indexes have an older layout. Cure: run `askmesh collections migrate`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason tells what went wrong and what to do about it. The gRPC code is a function of the reason; messages are for
@@ -208,4 +212,8 @@ ERROR_REASON_PORT_IN_USE: ErrorReason.ValueType  # 82
 """FAILED_PRECONDITION. The port is taken. Cure: stop the other program, or choose another port."""
 ERROR_REASON_SETTINGS_INVALID: ErrorReason.ValueType  # 83
 """FAILED_PRECONDITION. One or more settings are wrong. Cure: each is listed by name."""
+ERROR_REASON_ROLLBACK_UNAVAILABLE: ErrorReason.ValueType  # 84
+"""FAILED_PRECONDITION. No earlier build of the collection is kept. Cure: reindex it instead."""
+ERROR_REASON_LAYOUT_OUTDATED: ErrorReason.ValueType  # 85
+"""FAILED_PRECONDITION. The stores' indexes have an older layout. Cure: run `askmesh collections migrate`."""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
