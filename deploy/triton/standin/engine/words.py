@@ -13,7 +13,9 @@ MAX_SENTENCES = 2
 MIN_SHARED_WORDS = 1
 _SOURCE = re.compile(r'<source id="(\d+)">\n(.*?)\n</source>', re.DOTALL)
 _REFUSAL = re.compile(r"reply with exactly: (.+)")
-_SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
+_BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*+|>]|#{1,6}|\d+\.)\s)")  # a line that ends is no sentence's end; these are
+_MARKUP = re.compile(r"^\s*(?:[-*+>]|\d+\.)\s+")
+_SENTENCE = re.compile(r"[^.!?]+(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?")  # "caching.md" does not end one
 _TOKEN = re.compile(r"\s?\w{1,6}|\s?[^\w\s]|\s")
 _SHORT_WORD = 3  # of, the, was: shared by everything
 
@@ -46,9 +48,17 @@ def _sentences(prompt: str) -> list[tuple[str, str]]:
     return [
         (marker, sentence.strip())
         for marker, body in _SOURCE.findall(prompt)
-        for sentence in _SENTENCE.findall(body)
+        for block in _BLOCK.split(_without_heading(body))
+        if not block.lstrip().startswith(("#", "|"))
+        for sentence in _SENTENCE.findall(" ".join(_MARKUP.sub("", block).split()))
         if len(sentence.split()) > 2
     ]
+
+
+def _without_heading(body: str) -> str:
+    """A passage's first line is its title and section, where it has any."""
+    first, _, rest = body.partition("\n")
+    return body if not rest or first.rstrip().endswith((".", "!", "?")) else rest
 
 
 def _words(text: str) -> set[str]:
