@@ -13,6 +13,7 @@ from askmesh.rig.catalogue import PARTS
 from askmesh.rig.cluster import MEMBERS, Running, running_cluster
 from askmesh.rig.part import RigMissing
 from askmesh.rig.process import RigFailed
+from askmesh.rig.state import published
 
 
 @click.group()
@@ -46,16 +47,21 @@ async def _up(names: tuple[str, ...], data: Path | None, env_file: Path | None) 
         stop = stack.enter_context(stop_signals())
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="askmesh-rig-")))
         cluster = await stack.enter_async_context(running_cluster(folder.resolve(), names))
-        _say(cluster, env_file)
+        is_found = stack.enter_context(published(cluster.members))
+        _say(cluster, env_file, is_found=is_found)
         await stop.wait()
 
 
-def _say(cluster: Running, env_file: Path | None) -> None:
+def _say(cluster: Running, env_file: Path | None, *, is_found: bool) -> None:
     exports = "".join(f"export {name}={value}\n" for name, value in cluster.settings.items())
     if env_file:
         env_file.touch(mode=0o600)  # it holds a secret
         env_file.write_text(exports)
-    for server in cluster.servers:
+    for server in cluster.servers.values():
         click.echo(f"# {server.name} {server.version} at {server.url}, log {server.log}")
     click.echo(exports, nl=False)
     click.echo("# Use these where you start askmesh. Ctrl-C stops the servers.")
+    if is_found:
+        click.echo("# Or, in another shell: make up ARGS='--profile cluster --once'")
+    else:
+        click.echo("# Another `askmesh rig up` runs: --profile cluster means that one.")

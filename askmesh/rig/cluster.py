@@ -34,8 +34,15 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    servers: Sequence[Server]
-    settings: Mapping[str, str]
+    """A cluster that runs; servers and the settings to use each, by the member's name."""
+
+    servers: Mapping[str, Server]
+    members: Mapping[str, Mapping[str, str]]
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """All members' settings."""
+        return {name: value for settings in self.members.values() for name, value in settings.items()}
 
 
 def redis_settings(server: Server) -> Mapping[str, str]:
@@ -89,10 +96,9 @@ async def running_cluster(folder: Path, names: Sequence[str] = ()) -> AsyncItera
     for member in members.values():
         member.part.require()
     async with AsyncExitStack() as stack:
-        servers: list[Server] = []
-        settings: dict[str, str] = {}
+        servers: dict[str, Server] = {}
+        settings: dict[str, Mapping[str, str]] = {}
         for name, member in members.items():
-            server = await stack.enter_async_context(member.run(folder / name))
-            servers.append(server)
-            settings.update(member.settings(server))
+            servers[name] = await stack.enter_async_context(member.run(folder / name))
+            settings[name] = member.settings(servers[name])
         yield Running(servers, settings)
