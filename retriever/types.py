@@ -165,6 +165,21 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Staged:
+    """Contents that one process writes beside a collection's visible ones, to take their place by one swap.
+
+    Attributes:
+        uid: Their own; no snapshot names it yet.
+        owner: The process that writes them.
+        beats: Grows while it does; when it stands still the writer is dead, and the janitor removes what it left.
+    """
+
+    uid: str
+    owner: str
+    beats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionHead:
     """A collection's record in the catalogue: its snapshot, and what its first document fixed."""
 
@@ -177,6 +192,12 @@ class CollectionHead:
     created_at: datetime
     updated_at: datetime
     revision: int = 0  # the compare-and-swap token; 0 = not stored yet
+    staged: Staged | None = None  # what may take the place of the snapshot's uid; readers never see it
+
+    @property
+    def uids(self) -> tuple[str, ...]:
+        """Every uid whose data this head keeps."""
+        return (self.snapshot.uid, *([self.staged.uid] if self.staged else ()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,10 +123,8 @@ class Committer:
                 break
             except Conflict:
                 budget.check("delete collection")
-        uid = head.snapshot.uid
-        await self._stores.dense.drop(tenant, uid, budget=budget)
-        await self._stores.lexical.drop(tenant, uid, budget=budget)
-        await self._stores.records.purge(tenant, uid, (), budget=budget)
+        for uid in head.uids:
+            await self._stores.drop(tenant, uid, budget=budget)
 
     async def _submit(self, key: tuple[str, str], change: Change, budget: Budget) -> Result:
         budget.check("write")

@@ -2,7 +2,8 @@
 
 Rule 1: a number is given out once. It enters `excluded` when it opens and leaves it by a commit, never by an abort.
 Rule 2: G grows by one with every commit and with nothing else: opening, aborting and purging show readers nothing new.
-Rule 3: a version enters `dead` in the commit that replaces or deletes it, and leaves when no store holds it any more.
+Rule 3: contents that are staged have a uid of their own; they take the place of the visible ones all at once, or never.
+Rule 4: a version enters `dead` in the commit that replaces or deletes it, and leaves when no store holds it any more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from retriever.types import CollectionHead, FieldType, Snapshot
+from retriever.types import CollectionHead, FieldType, Snapshot, Staged
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -63,6 +64,29 @@ def aborted(head: CollectionHead, numbers: Collection[int]) -> CollectionHead:
 def purged(head: CollectionHead, versions: Iterable[int]) -> CollectionHead:
     """The head once no store holds these dead versions any more."""
     return replace(head, snapshot=replace(head.snapshot, dead=head.snapshot.dead - frozenset(versions)))
+
+
+def staging(head: CollectionHead, staged: Staged | None) -> CollectionHead:
+    """The head with contents staged beside the visible ones; None: with none, those that were are given up."""
+    return replace(head, staged=staged)
+
+
+def beaten(head: CollectionHead) -> CollectionHead:
+    """The head whose stager shows that it lives."""
+    assert head.staged is not None, "only what is staged has a stager"
+    return replace(head, staged=replace(head.staged, beats=head.staged.beats + 1))
+
+
+def flipped(head: CollectionHead, contents: CollectionHead) -> CollectionHead:
+    """The head with staged contents in the place of the visible ones, at once; G does not go back.
+
+    Args:
+        head: Whose name stays; open transactions of the old uid can no longer commit.
+        contents: What was staged, as a head of its own.
+    """
+    generation = max(head.snapshot.generation + 1, contents.snapshot.generation)
+    snapshot = replace(contents.snapshot, generation=generation)
+    return replace(contents, tenant=head.tenant, name=head.name, snapshot=snapshot, revision=head.revision, staged=None)
 
 
 def aborted_ranges(head: CollectionHead) -> Ranges:

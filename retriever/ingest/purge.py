@@ -4,7 +4,9 @@ Rule 1: a dead version is removed only when every read that could still see it h
         by this process's clock, than the longest read may last.
 Rule 2: its entry leaves the head last, once both stores count none of its chunks: while it is listed it is invisible,
         once it is not listed it is not there.
-Rule 3: aborting is always safe: a commit requires its number open, so a writer that was merely slow tries again.
+Rule 3: aborting is always safe: a commit requires its number open, so a writer that was merely slow tries again. So is
+        giving up what is staged: its swap requires it still there.
+Rule 4: what a long read holds (ReadPins) stays, unless so much piles up that writers would have to wait for it.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from typing import Final
 from chassis.budget import Budget, Clock
 from chassis.errors import BackendUnavailable, Conflict, DeadlineExceeded
 from retriever.ingest.lease import LeaseKeeper
-from retriever.ingest.ledger import aborted, aborted_ranges, purged
+from retriever.ingest.ledger import aborted, aborted_ranges, purged, staging
+from retriever.ingest.pins import ReadPins
 from retriever.ingest.transactions import Sleep, Stores
 from retriever.ports import ChunkStore, HeadSurvey, Leases
-from retriever.types import CollectionHead, version_of
+from retriever.types import DEAD_LIMIT, CollectionHead, Staged, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ STALE_AFTER_S: Final = 120.0  # twice the longest transaction (commit.TRANSACTIO
 INTERVAL_S: Final = 1.0  # between rounds: replacing documents at full speed must not fill DEAD_LIMIT for long
 ROUND_BUDGET_S: Final = 30.0
 PAGE: Final = 100  # heads read at a time
+PINNED_LIMIT: Final = DEAD_LIMIT * 3 // 4  # so many dead versions end a pin: readers can begin again, writers only wait
 
 
 class Janitor:
@@ -52,6 +56,7 @@ class Janitor:
         self._stores = stores
         self._survey = survey
         self._lease = LeaseKeeper(leases, "janitor", owner=owner, clock=clock)
+        self._pins = ReadPins(leases, owner=owner, clock=clock)
         self._owner = owner
         self._clock = clock
         self._sleep = sleep
@@ -67,6 +72,8 @@ class Janitor:
             stale = {number for number, owner in head.open_numbers.items() if owner != self._owner}
             if stale:
                 await self._change(head, partial(aborted, numbers=stale), budget=budget)
+            if head.staged is not None and head.staged.owner != self._owner:
+                await self._unstage(head, head.staged, budget=budget)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -87,6 +94,7 @@ class Janitor:
         self._watch(heads)
         for head in heads:
             await self._abort_stale(head, budget=budget)
+            await self._unstage_stale(head, budget=budget)
             await self._purge_dead(head, budget=budget)
             await self._sweep_aborted(head, budget=budget)
 
@@ -127,8 +135,22 @@ class Janitor:
         ripe = [v for v in sorted(head.snapshot.dead) if self._is_ripe(("dead", uid, v), self._grace_s)]
         if not ripe:
             return
+        if len(head.snapshot.dead) < PINNED_LIMIT and await self._pins.is_pinned(uid, budget=budget):
+            return
         await self._remove(head, ripe, budget=budget)
         await self._change(head, partial(purged, versions=ripe), budget=budget)
+
+    async def _unstage_stale(self, head: CollectionHead, *, budget: Budget) -> None:
+        staged = head.staged
+        if staged is not None and self._is_ripe(("staged", staged), self._stale_after_s):
+            await self._unstage(head, staged, budget=budget)
+
+    async def _unstage(self, head: CollectionHead, staged: Staged, *, budget: Budget) -> None:
+        """Give up what a dead process staged: the head forgets it first, so that nothing can make it visible."""
+        await self._change(head, partial(_without, staged=staged), budget=budget)
+        now = await self._stores.heads.get(head.tenant, head.name, budget=budget)
+        if now is None or staged.uid not in now.uids:
+            await self._stores.drop(head.tenant, staged.uid, budget=budget)
 
     async def _sweep_aborted(self, head: CollectionHead, *, budget: Budget) -> None:
         """Aborted numbers stay excluded for ever; what was written under them need not stay."""
@@ -161,6 +183,11 @@ class Janitor:
                 return
 
 
+def _without(head: CollectionHead, staged: Staged) -> CollectionHead:
+    """The head without these staged contents; one whose stager woke up, or has ended, is left as it is."""
+    return staging(head, None) if head.staged == staged else head
+
+
 async def _empty(store: ChunkStore, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
     while await store.purge(tenant, uid, versions, budget=budget):
         budget.check("purge")
@@ -170,4 +197,6 @@ def _keys(head: CollectionHead) -> Iterable[Hashable]:
     uid = head.snapshot.uid
     yield from (("dead", uid, version) for version in head.snapshot.dead)
     yield from (("open", uid, number) for number in head.open_numbers)
+    if head.staged is not None:
+        yield ("staged", head.staged)
     yield from (("aborted", uid, first, last) for first, last in aborted_ranges(head))

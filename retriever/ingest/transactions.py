@@ -50,6 +50,12 @@ class Stores:
     dense: ChunkStore
     lexical: ChunkStore
 
+    async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:
+        """Delete everything of a uid that no head names any more; idempotent."""
+        await self.dense.drop(tenant, uid, budget=budget)
+        await self.lexical.drop(tenant, uid, budget=budget)
+        await self.records.purge(tenant, uid, (), budget=budget)
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -234,6 +240,7 @@ def _in_place_of(stale: CollectionHead, fresh: CollectionHead) -> CollectionHead
         created_at=fresh.created_at,
         updated_at=fresh.updated_at,
         revision=stale.revision,
+        staged=stale.staged,
     )
 
 

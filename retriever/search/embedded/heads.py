@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any, Final
 
 from chassis.budget import Budget
@@ -14,7 +14,7 @@ from chassis.errors import CatalogueUnavailable, Conflict
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.schema import next_revision
 from retriever.search.embedded.sql_filter import from_micros, to_micros
-from retriever.types import CollectionHead, FieldType, Lease, Snapshot
+from retriever.types import CollectionHead, FieldType, Lease, Snapshot, Staged
 
 PLACE: Final = "catalogue"
 _DECODED: Final = 1_024  # heads kept decoded: a full one (1,000 dead versions) takes 0.2 ms to read
@@ -146,6 +146,7 @@ def _body(head: CollectionHead) -> str:
             "open": {str(number): owner for number, owner in head.open_numbers.items()},
             "created_at": to_micros(head.created_at),
             "updated_at": to_micros(head.updated_at),
+            "staged": astuple(head.staged) if head.staged else None,
         }
     )
 
@@ -169,4 +170,5 @@ def _head(row: tuple[Any, ...]) -> CollectionHead:
         created_at=from_micros(body["created_at"]),
         updated_at=from_micros(body["updated_at"]),
         revision=revision,
+        staged=Staged(*body["staged"]) if body.get("staged") else None,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any, Final
 
 from chassis.budget import Budget
@@ -18,7 +18,7 @@ from retriever.search.opensearch.engine import Answer, Call, Engine, Json
 from retriever.search.opensearch.failures import Absent, IndexAbsent
 from retriever.search.opensearch.layout import CATALOGUE, key_of, missing_indexes
 from retriever.search.opensearch.sources import from_micros, to_micros
-from retriever.types import CollectionHead, FieldType, Lease, Snapshot
+from retriever.types import CollectionHead, FieldType, Lease, Snapshot, Staged
 
 PLACE: Final = "catalogue"
 HEAD: Final = "head"
@@ -197,6 +197,7 @@ def _head_source(head: CollectionHead) -> dict[str, Any]:
             "open": [[number, owner] for number, owner in head.open_numbers.items()],
             "created_at": to_micros(head.created_at),
             "updated_at": to_micros(head.updated_at),
+            "staged": astuple(head.staged) if head.staged else None,
         },
     }
 
@@ -219,4 +220,5 @@ def _head(source: dict[str, Any], revision: int) -> CollectionHead:
         created_at=from_micros(body["created_at"]),
         updated_at=from_micros(body["updated_at"]),
         revision=revision,
+        staged=Staged(*body["staged"]) if body.get("staged") else None,
     )

@@ -36,11 +36,11 @@ async def drop_orphans(engine: Engine, heads: OpenSearchHeads, budget: Budget) -
 
 
 async def _named(heads: OpenSearchHeads, budget: Budget) -> set[str]:
-    """The keys of every head's uid."""
+    """The keys of every uid that a head names."""
     keys: set[str] = set()
     after = ("", "")
     while page := await heads.every(after=after, limit=PAGE, budget=budget):
-        keys |= {key_of(head.tenant, head.snapshot.uid) for head in page}
+        keys |= {key_of(head.tenant, uid) for head in page for uid in head.uids}
         after = (page[-1].tenant, page[-1].name)
     return keys
 

@@ -9,7 +9,7 @@ import pytest
 
 from chassis.errors import Conflict
 from retriever.ingest.ledger import new_head
-from retriever.types import FieldType, Lease, Snapshot
+from retriever.types import FieldType, Lease, Snapshot, Staged
 from tests.contract.search.samples import TENANT, WHEN, budget
 
 
@@ -27,6 +27,7 @@ async def test_what_is_swapped_in_is_read_back_whole(leaves):
         snapshot=Snapshot("uid-1", 7, 12, ((1, 2), (9, 9)), frozenset({65536, 2**40})),
         fields={"team": FieldType.STRING, "since": FieldType.TIME},
         open_numbers={9: "somebody"},
+        staged=Staged("uid-2", "a stager", 3),
     )
     stored = await leaves.heads.swap(wanted, budget=budget())
     assert stored == replace(wanted, revision=stored.revision)
