@@ -1,0 +1,63 @@
+"""The YAML of istio/ and deploy/, as tests look at it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from askmesh.rig import catalogue
+from askmesh.rig.part import ROOT
+from tests.rig import missing
+
+ISTIO = ROOT / "istio"
+DEPLOY = ROOT / "deploy"
+
+Document = dict[str, Any]
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def read(path: Path) -> list[Document]:
+    """Every document of one file."""
+    return [document for document in yaml.safe_load_all(path.read_text("utf-8")) if document]
+
+
+def files(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted(folder.rglob("*.yaml"))
+
+
+def one(documents: list[Document], kind: str, name: str) -> Document:
+    """The one document of this kind and name."""
+    found = [each for each in documents if each["kind"] == kind and each["metadata"]["name"] == name]
+    assert len(found) == 1, f"{len(found)} documents are {kind} {name}"
+    return found[0]
+
+
+def seconds(duration: str) -> float:
+    """A duration as Istio writes it: 200ms, 45s, 5m."""
+    number, unit = re.fullmatch(r"([\d.]+)(ms|s|m|h)", duration).groups()  # type: ignore[union-attr]  # or fail
+    return float(number) * _UNITS[unit]
+
+
+@cache
+def built(folder: Path) -> list[Document]:
+    """What `kustomize build` makes of a folder; ends the test where there is no kustomize."""
+    command = [*_kustomize(), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{folder.relative_to(ROOT)}: {done.stderr}"
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def _kustomize() -> list[str]:
+    found = catalogue.part("kustomize").find()
+    if found is not None:
+        return [str(found / "kustomize"), "build"]
+    return [shutil.which("kustomize") or missing("kustomize"), "build"]
