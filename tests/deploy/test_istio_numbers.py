@@ -11,6 +11,7 @@ from rag.retriever.v1 import collection_pb2, document_pb2, maintenance_pb2, retr
 from chassis.context import VARIANT_HEADER
 from chassis.retry import RETRY_SHARE
 from chassis.server import FAREWELL_S, FORCE_S, INTERNAL_STREAMS
+from chassis.settings import load
 from gateway.settings import GatewaySettings
 from orchestrator.retrieval.grpc import HEDGE_HEADER
 from orchestrator.settings import OrchestratorSettings
@@ -59,7 +60,7 @@ def test_the_retried_method_is_free_of_side_effects():
 
 
 def test_a_try_is_shorter_than_the_orchestrators_timebox():
-    timebox_s = OrchestratorSettings().retrieve_timeout_ms / 1_000
+    timebox_s = load(OrchestratorSettings).retrieve_timeout_ms / 1_000
     tries = [seconds(r["retries"]["perTryTimeout"]) for r in routes("retriever") if r["retries"]["attempts"]]
     assert len(tries) == 2
     assert all(one_try < timebox_s for one_try in tries)
@@ -110,10 +111,10 @@ def test_routes_and_subsets_name_one_host_and_port(service):
 
 
 def test_ports_are_those_of_the_settings():
-    assert GatewaySettings().port == PORTS["gateway"]
-    assert OrchestratorSettings().listen.endswith(f":{PORTS['orchestrator']}")
-    assert OrchestratorSettings().retriever_address.endswith(f":{PORTS['retriever']}")
-    assert OrchestratorSettings().triton_address.endswith(f":{PORTS['triton']}")
+    assert load(GatewaySettings).port == PORTS["gateway"]
+    assert load(OrchestratorSettings).listen.endswith(f":{PORTS['orchestrator']}")
+    assert load(OrchestratorSettings).retriever_address.endswith(f":{PORTS['retriever']}")
+    assert load(OrchestratorSettings).triton_address.endswith(f":{PORTS['triton']}")
 
 
 @pytest.mark.parametrize("service", HOPS)
@@ -136,7 +137,7 @@ def test_the_mesh_and_the_app_allow_the_same_share_of_retries():
 
 def test_a_proxy_outlasts_its_service():
     mesh = read(ISTIO / "mesh" / "install.yaml")[0]["spec"]["meshConfig"]["defaultConfig"]
-    longest_answer_s = OrchestratorSettings().generation_timeout_ms / 1_000
+    longest_answer_s = load(OrchestratorSettings).generation_timeout_ms / 1_000
     assert seconds(mesh["terminationDrainDuration"]) > longest_answer_s + FAREWELL_S + FORCE_S
 
 
