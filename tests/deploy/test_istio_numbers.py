@@ -15,7 +15,7 @@ from chassis.settings import load
 from gateway.settings import GatewaySettings
 from orchestrator.retrieval.grpc import HEDGE_HEADER
 from orchestrator.settings import OrchestratorSettings
-from tests.deploy.documents import ISTIO, files, one, read, seconds
+from tests.deploy.documents import ISTIO, Document, files, one, read, seconds
 
 BASE = [document for path in files(ISTIO / "base") for document in read(path)]
 HOPS = ("gateway", "orchestrator", "retriever", "triton")
@@ -23,8 +23,9 @@ RETRIEVE = "/rag.retriever.v1.RetrieverService/Retrieve"
 PORTS = {"gateway": 8080, "orchestrator": 50051, "retriever": 50052, "triton": 8001}
 
 
-def routes(service: str) -> list[dict]:
-    return one(BASE, "VirtualService", service)["spec"]["http"]
+def routes(service: str) -> list[Document]:
+    found: list[Document] = one(BASE, "VirtualService", service)["spec"]["http"]
+    return found
 
 
 def contract_methods() -> set[str]:
