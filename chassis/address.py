@@ -34,6 +34,17 @@ def dialled(address: str, port: int) -> str:
     return f"{_ANYWHERE.get(host, host)}:{port}"
 
 
+def through(proxy: str, address: str) -> str:
+    """What a channel to `address` dials where a sidecar listens at `proxy`; empty where it dials `address` itself.
+
+    A sidecar has one outbound listener per port of the services behind it, so the port stays. Where a network redirects
+    traffic to the sidecar, as Istio does in a pod, there is no such setting; without redirection a caller has to go
+    there, and to name the service as its authority.
+    """
+    host, _, port = address.rpartition(":")
+    return f"{proxy}:{port}" if proxy and host and not address.startswith(UNIX) else ""
+
+
 def check_free(address: str) -> None:
     """Raise PortInUse or SettingsInvalid where gRPC would fail with a text of its own, or silently steal a socket."""
     path = unix_path(address)

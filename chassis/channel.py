@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import grpc
 
 from chassis import context
+from chassis.address import through
 from chassis.errors import DeadlineExceeded, InternalError
 from chassis.observation import ClientObserver
 from chassis.telemetry import Telemetry, trace_headers
@@ -47,6 +48,7 @@ def open_channel(
     credentials: grpc.ChannelCredentials | None = None,
     keepalive_ms: int | None = None,
     relays_caller: bool = True,
+    proxy: str = "",
 ) -> grpc.aio.Channel:
     """A channel to one of our services; connects by itself, closed with `await channel.close()`.
 
@@ -56,8 +58,12 @@ def open_channel(
         credentials: TLS; None where the mesh or the machine is the boundary.
         keepalive_ms: Between two pings, KEEPALIVE_MS when None; a server that allows fewer ends the connection.
         relays_caller: False for a server that is not ours: it must not see the caller's credentials.
+        proxy: A sidecar's outbound listeners, see chassis.address.through; empty dials the address itself.
     """
     options = _options(address, KEEPALIVE_MS if keepalive_ms is None else keepalive_ms)
+    if dialled := through(proxy, address):
+        options.append(("grpc.default_authority", address))  # by it the sidecar finds the service
+        address = dialled
     if credentials is None:
         inner = grpc.aio.insecure_channel(address, options=options)
     else:

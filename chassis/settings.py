@@ -105,6 +105,11 @@ class ServiceSettings(BaseSettings):
         "", description="URL of an OTLP gRPC collector for traces; empty sends none."
     )
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, description="Share of new traces that are recorded.")
+    outbound_proxy: str = Field(
+        "",
+        description="Host of a sidecar's outbound listeners, where no redirection brings calls there: gRPC calls to "
+        "host:port go to the same port of it, under their own authority.",
+    )
     metrics_listen: str = Field("", description="host:port that serves /metrics; empty serves none.")
 
     @classmethod

@@ -9,7 +9,7 @@ from chassis.telemetry import Telemetry
 from embedding.ports import Embedder
 
 
-def open_remote(address: str, telemetry: Telemetry) -> AbstractAsyncContextManager[Embedder]:
+def open_remote(address: str, telemetry: Telemetry, *, proxy: str = "") -> AbstractAsyncContextManager[Embedder]:
     """The embedder on the Triton at `address`; opens no connection.
 
     Raises:
@@ -19,4 +19,4 @@ def open_remote(address: str, telemetry: Telemetry) -> AbstractAsyncContextManag
         from embedding.triton import TritonEmbedder  # noqa: PLC0415
     except ImportError as exc:
         raise SettingsInvalid("embedder=triton needs `pip install askmesh[cluster]`") from exc
-    return TritonEmbedder.opened(address, telemetry=telemetry)
+    return TritonEmbedder.opened(address, telemetry=telemetry, proxy=proxy)

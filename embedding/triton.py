@@ -54,7 +54,9 @@ class TritonEmbedder:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, address: str, *, telemetry: Telemetry | None = None) -> AsyncIterator[TritonEmbedder]:
+    async def opened(
+        cls, address: str, *, telemetry: Telemetry | None = None, proxy: str = ""
+    ) -> AsyncIterator[TritonEmbedder]:
         """Connects by itself; a Triton that is down at the start is down like any other time.
 
         Raises:
@@ -64,7 +66,7 @@ class TritonEmbedder:
         await asyncio.to_thread(source.verify)
         tokenizer = await asyncio.to_thread(WordPieceTokenizer, source.tokenizer, max_tokens=MAX_TOKENS)
         async with open_channel(
-            address, telemetry=telemetry, keepalive_ms=KEEPALIVE_MS, relays_caller=False
+            address, telemetry=telemetry, keepalive_ms=KEEPALIVE_MS, relays_caller=False, proxy=proxy
         ) as channel:
             yield cls(channel, tokenizer)
 

@@ -93,7 +93,10 @@ def _channels(settings: GatewaySettings, telemetry: Telemetry, stack: AsyncExitS
         ORCHESTRATOR_PACKAGE: settings.orchestrator_address,
         RETRIEVER_PACKAGE: settings.retriever_address,
     }
-    channels = {package: open_channel(address, telemetry=telemetry) for package, address in addresses.items()}
+    channels = {
+        package: open_channel(address, telemetry=telemetry, proxy=settings.outbound_proxy)
+        for package, address in addresses.items()
+    }
     for channel in channels.values():
         stack.push_async_callback(channel.close)
         channel.get_state(try_to_connect=True)  # so that the first caller does not wait for the connection

@@ -94,7 +94,7 @@ async def build(
         if embedder is None:
             embedder = await _open_embedder(settings, stack, telemetry)
         counter = _counter(settings)
-        channel = open_channel(settings.retriever_address, telemetry=telemetry)
+        channel = open_channel(settings.retriever_address, telemetry=telemetry, proxy=settings.outbound_proxy)
         stack.push_async_callback(channel.close)
         channel.get_state(try_to_connect=True)  # the first ask should not pay for connecting out of its timebox
         extractive = GatedGenerator(ExtractiveGenerator(embedder), processors())
@@ -161,7 +161,9 @@ async def _open_embedder(
                 files = await ensure_model(settings.embedder_precision)
                 return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
             case "triton":
-                return await stack.enter_async_context(open_remote(settings.embedder_address, telemetry))
+                return await stack.enter_async_context(
+                    open_remote(settings.embedder_address, telemetry, proxy=settings.outbound_proxy)
+                )
     except EmbedderUnavailable as error:
         _log.warning("no embedder: no semantic cache", extra={"reason": error.reason})
         return None

@@ -134,7 +134,9 @@ async def _open_embedder(stack: AsyncExitStack, settings: RetrieverSettings, tel
                 files = await ensure_model(settings.embedder_precision)
                 return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
             case "triton":
-                return await stack.enter_async_context(open_remote(settings.embedder_address, telemetry))
+                return await stack.enter_async_context(
+                    open_remote(settings.embedder_address, telemetry, proxy=settings.outbound_proxy)
+                )
     except EmbedderUnavailable as error:
         _log.warning("no embedder, search is lexical only", extra={"why": error.message})
         return None

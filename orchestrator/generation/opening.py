@@ -57,7 +57,13 @@ def _triton(settings: OrchestratorSettings, telemetry: Telemetry, stack: AsyncEx
         raise SettingsInvalid("ASKMESH_ORCHESTRATOR_GENERATOR: triton needs `pip install askmesh[cluster]`") from exc
     from orchestrator.generation.triton_codecs import CODECS  # noqa: PLC0415
 
-    channel = open_channel(settings.triton_address, telemetry=telemetry, keepalive_ms=KEEPALIVE_MS, relays_caller=False)
+    channel = open_channel(
+        settings.triton_address,
+        telemetry=telemetry,
+        keepalive_ms=KEEPALIVE_MS,
+        relays_caller=False,
+        proxy=settings.outbound_proxy,
+    )
     stack.push_async_callback(channel.close)
     channel.get_state(try_to_connect=True)  # the first answer should not wait for connecting
     return TritonGenerator(
