@@ -8,7 +8,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from askmesh.rig.catalogue import PARTS
-from tests.rig_servers import redis_server, triton_server, weaviate_server  # noqa: F401  # fixtures of every test
+from tests.rig_servers import (  # noqa: F401  # fixtures of every test
+    kubernetes,
+    redis_server,
+    triton_server,
+    weaviate_server,
+)
 
 # Shared machines stall for seconds: a property's time limit per example would fail by chance. Suites have pytest's.
 settings.register_profile("askmesh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
