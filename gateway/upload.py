@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import grpc
 from rag.retriever.v1 import document_pb2 as pb
 from rag.retriever.v1 import filter_pb2
 
@@ -116,7 +117,9 @@ async def _written(call: Any, message: pb.IngestDocumentsRequest) -> bool:
     """Send a message; False when the call is over, of which its result tells more."""
     try:
         await call.write(message)
-    except asyncio.InvalidStateError:  # grpc.aio's word for "the call has ended"
+    except (asyncio.InvalidStateError, grpc.RpcError):
+        # grpc.aio's words for "the call has ended": before the write, or under it. The second one comes as INTERNAL,
+        # whatever the server said; what it said is with whoever reads.
         return False
     return True
 
