@@ -7,7 +7,6 @@ from askmesh.rig.part import Part, go_tool
 
 PARTS: tuple[Part, ...] = (
     go_tool("grpcurl", "1.9.4", "github.com/fullstorydev/grpcurl/cmd/grpcurl", "tests/system"),
-    go_tool("kustomize", "5.8.1", "sigs.k8s.io/kustomize/kustomize/v5", "tests/deploy"),  # 5.8.2 wants a newer Go
     chromium.PART,
     crds.PART,
     kubernetes.ETCD,

@@ -2,7 +2,7 @@
 # Starts Triton in NVIDIA's TensorRT-LLM container on the repository beside this script. The model's code is the
 # container's own and is put beside our configuration here, so that the two are never of different releases.
 #
-#   start.sh [further options of tritonserver]
+#   start.sh [further options of tritonserver]      WEIGHTS: where the weights are, /weights by itself
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +14,8 @@ fi
 repository=$(mktemp -d)
 cp -R "$here/models/." "$repository"
 cp "$(dirname "$code")"/*.py "$repository/tensorrt_llm/1/"
+chmod -R u+w "$repository"
+sed -i "s|^model: /weights|model: ${WEIGHTS:-/weights}|" "$repository/tensorrt_llm/1/model.yaml"
 
 # Pings: askmesh asks for none before 300 s; a proxy in between may, and would be hung up on.
 exec tritonserver \

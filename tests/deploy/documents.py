@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from askmesh.rig import catalogue
+from askmesh.rig import kubernetes
 from askmesh.rig.part import ROOT
 from tests.rig import missing
 
@@ -49,15 +48,15 @@ def seconds(duration: str) -> float:
 
 @cache
 def built(folder: Path) -> list[Document]:
-    """What `kustomize build` makes of a folder; ends the test where there is no kustomize."""
-    command = [*_kustomize(), str(folder)]
+    """What kustomize makes of a folder; ends the test where the rig has no kubectl."""
+    return [document for document in yaml.safe_load_all(kustomized(folder)) if document]
+
+
+@cache
+def kustomized(folder: Path) -> str:
+    """The same as text."""
+    found = kubernetes.PART.find() or missing(kubernetes.PART.name)
+    command = [str(found / "kubectl"), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{folder.relative_to(ROOT)}: {done.stderr}"
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
-
-
-def _kustomize() -> list[str]:
-    found = catalogue.part("kustomize").find()
-    if found is not None:
-        return [str(found / "kustomize"), "build"]
-    return [shutil.which("kustomize") or missing("kustomize"), "build"]
+    return done.stdout
