@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from rag.orchestrator.v1 import filter_pb2 as rag_dot_orchestrator_dot_v1_dot_filter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&rag/orchestrator/v1/orchestrator.proto\x12\x13rag.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a rag/orchestrator/v1/filter.proto\"\xf1\x01\n\nAskRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12+\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1b.rag.orchestrator.v1.Filter\x12\x36\n\x0c\x63\x61\x63he_policy\x18\x05 \x01(\x0e\x32 .rag.orchestrator.v1.CachePolicy\x12\x35\n\x06limits\x18\x06 \x01(\x0b\x32%.rag.orchestrator.v1.GenerationLimits\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"l\n\x10GenerationLimits\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x07\n\x05_seed\"\xf7\x01\n\x0b\x41skResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32\".rag.orchestrator.v1.AnswerStarted\x12:\n\tretrieval\x18\x02 \x01(\x0b\x32\'.rag.orchestrator.v1.RetrievalCompleted\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x30\n\tcitations\x18\x04 \x03(\x0b\x32\x1d.rag.orchestrator.v1.Citation\x12\x37\n\tcompleted\x18\x05 \x01(\x0b\x32$.rag.orchestrator.v1.AnswerCompleted\"\xee\x02\n\x11StreamAskResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12<\n\x0e\x61nswer_started\x18\x02 \x01(\x0b\x32\".rag.orchestrator.v1.AnswerStartedH\x00\x12\x46\n\x13retrieval_completed\x18\x03 \x01(\x0b\x32\'.rag.orchestrator.v1.RetrievalCompletedH\x00\x12<\n\x0e\x63itation_added\x18\x04 \x01(\x0b\x32\".rag.orchestrator.v1.CitationAddedH\x00\x12\x38\n\x0c\x61nswer_delta\x18\x05 \x01(\x0b\x32 .rag.orchestrator.v1.AnswerDeltaH\x00\x12@\n\x10\x61nswer_completed\x18\x06 \x01(\x0b\x32$.rag.orchestrator.v1.AnswerCompletedH\x00\x42\x07\n\x05\x65vent\"\x88\x01\n\rAnswerStarted\x12\x11\n\tanswer_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x05\x63\x61\x63he\x18\x05 \x01(\x0b\x32 .rag.orchestrator.v1.CacheResult\"\x82\x01\n\x0b\x43\x61\x63heResult\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .rag.orchestrator.v1.CacheStatus\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\x12\x18\n\x10origin_answer_id\x18\x03 \x01(\t\x12\x13\n\x0b\x61ge_seconds\x18\x04 \x01(\x01\"\xb8\x01\n\x12RetrievalCompleted\x12,\n\x07sources\x18\x01 \x03(\x0b\x32\x1b.rag.orchestrator.v1.Source\x12\x32\n\x08\x64\x65graded\x18\x02 \x03(\x0b\x32 .rag.orchestrator.v1.Degradation\x12\x14\n\x0cmilliseconds\x18\x03 \x01(\x01\x12\x16\n\x0e\x63ollection_uid\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x03\"\xf7\x01\n\x06Source\x12\x0e\n\x06marker\x18\x01 \x01(\x05\x12\x10\n\x08\x63hunk_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0b\n\x03uri\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07section\x18\x07 \x01(\t\x12\x0c\n\x04page\x18\x08 \x01(\x05\x12\x12\n\nstart_char\x18\t \x01(\x05\x12\x10\n\x08\x65nd_char\x18\n \x01(\x05\x12\x0c\n\x04text\x18\x0b \x01(\t\x12\r\n\x05score\x18\x0c \x01(\x01\x12\x12\n\ndense_rank\x18\r \x01(\x05\x12\x14\n\x0clexical_rank\x18\x0e \x01(\x05\"\xc1\x01\n\x08\x43itation\x12\x0e\n\x06marker\x18\x01 \x01(\x05\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x0f\n\x07section\x18\x06 \x01(\t\x12\x0c\n\x04page\x18\x07 \x01(\x05\x12\x10\n\x08\x63hunk_id\x18\x08 \x01(\t\x12\r\n\x05quote\x18\t \x01(\t\x12\x12\n\nstart_char\x18\n \x01(\x05\x12\x10\n\x08\x65nd_char\x18\x0b \x01(\x05\"@\n\rCitationAdded\x12/\n\x08\x63itation\x18\x01 \x01(\x0b\x32\x1d.rag.orchestrator.v1.Citation\"\x1b\n\x0b\x41nswerDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xe0\x02\n\x0f\x41nswerCompleted\x12\x38\n\rfinish_reason\x18\x01 \x01(\x0e\x32!.rag.orchestrator.v1.FinishReason\x12)\n\x05usage\x18\x02 \x01(\x0b\x32\x1a.rag.orchestrator.v1.Usage\x12-\n\x07timings\x18\x03 \x01(\x0b\x32\x1c.rag.orchestrator.v1.Timings\x12\'\n\x04\x63ost\x18\x04 \x01(\x0b\x32\x19.rag.orchestrator.v1.Cost\x12\x31\n\tgrounding\x18\x05 \x01(\x0e\x32\x1e.rag.orchestrator.v1.Grounding\x12\x15\n\rcited_markers\x18\x06 \x03(\x05\x12\x32\n\x08\x64\x65graded\x18\x07 \x03(\x0b\x32 .rag.orchestrator.v1.Degradation\x12\x12\n\nis_partial\x18\x08 \x01(\x08\"d\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x14\n\x0csaved_tokens\x18\x03 \x01(\x05\x12\x13\n\x0bis_estimate\x18\x04 \x01(\x08\"\x93\x01\n\x07Timings\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x10\n\x08queue_ms\x18\x02 \x01(\x01\x12\x10\n\x08\x63\x61\x63he_ms\x18\x03 \x01(\x01\x12\x10\n\x08\x65mbed_ms\x18\x04 \x01(\x01\x12\x13\n\x0bretrieve_ms\x18\x05 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x06 \x01(\x01\x12\x13\n\x0bgenerate_ms\x18\x07 \x01(\x01\"7\n\x04\x43ost\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\x12\r\n\x05saved\x18\x03 \x01(\x01\"w\n\x0b\x44\x65gradation\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.rag.orchestrator.v1.DegradedReason\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\t\x12\x14\n\x0cmilliseconds\x18\x04 \x01(\x01\";\n\x12\x45victAnswerRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tanswer_id\x18\x02 \x01(\t\"\x15\n\x13\x45victAnswerResponse*x\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41\x43HE_POLICY_DEFAULT\x10\x01\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x02\x12\x18\n\x14\x43\x41\x43HE_POLICY_REFRESH\x10\x03*\xb0\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x01\x12\x1a\n\x16\x43\x41\x43HE_STATUS_HIT_EXACT\x10\x02\x12\x1d\n\x19\x43\x41\x43HE_STATUS_HIT_SEMANTIC\x10\x03\x12\x18\n\x14\x43\x41\x43HE_STATUS_SKIPPED\x10\x04\x12\x17\n\x13\x43\x41\x43HE_STATUS_JOINED\x10\x05*\xb1\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x03\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x04\x12\x1b\n\x17\x46INISH_REASON_NOT_FOUND\x10\x05*o\n\tGrounding\x12\x19\n\x15GROUNDING_UNSPECIFIED\x10\x00\x12\x17\n\x13GROUNDING_SUPPORTED\x10\x01\x12\x15\n\x11GROUNDING_PARTIAL\x10\x02\x12\x17\n\x13GROUNDING_NOT_FOUND\x10\x03*\xdf\x03\n\x0e\x44\x65gradedReason\x12\x1f\n\x1b\x44\x45GRADED_REASON_UNSPECIFIED\x10\x00\x12\'\n#DEGRADED_REASON_LEXICAL_UNAVAILABLE\x10\x01\x12%\n!DEGRADED_REASON_DENSE_UNAVAILABLE\x10\x02\x12(\n$DEGRADED_REASON_EMBEDDER_UNAVAILABLE\x10\x03\x12\"\n\x1e\x44\x45GRADED_REASON_RERANK_SKIPPED\x10\x04\x12)\n%DEGRADED_REASON_CATALOGUE_UNAVAILABLE\x10\x05\x12%\n!DEGRADED_REASON_CACHE_UNAVAILABLE\x10\x06\x12\x1e\n\x1a\x44\x45GRADED_REASON_MODEL_COLD\x10\x07\x12%\n!DEGRADED_REASON_MODEL_UNAVAILABLE\x10\x08\x12$\n DEGRADED_REASON_MODEL_OVERLOADED\x10\t\x12$\n DEGRADED_REASON_DEADLINE_TRIMMED\x10\n\x12)\n%DEGRADED_REASON_RETRIEVER_UNAVAILABLE\x10\x0b\x32\xc1\x03\n\x13OrchestratorService\x12u\n\x03\x41sk\x12\x1f.rag.orchestrator.v1.AskRequest\x1a .rag.orchestrator.v1.AskResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/collections/{collection}:ask:\x01*\x12\x89\x01\n\tStreamAsk\x12\x1f.rag.orchestrator.v1.AskRequest\x1a&.rag.orchestrator.v1.StreamAskResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/collections/{collection}:streamAsk:\x01*0\x01\x12\xa6\x01\n\x0b\x45victAnswer\x12\'.rag.orchestrator.v1.EvictAnswerRequest\x1a(.rag.orchestrator.v1.EvictAnswerResponse\"D\x90\x02\x02\x82\xd3\xe4\x93\x02;\"6/v1/collections/{collection}/answers/{answer_id}:evict:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&rag/orchestrator/v1/orchestrator.proto\x12\x13rag.orchestrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a rag/orchestrator/v1/filter.proto\"\xf1\x01\n\nAskRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\r\n\x05top_k\x18\x03 \x01(\x05\x12+\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x1b.rag.orchestrator.v1.Filter\x12\x36\n\x0c\x63\x61\x63he_policy\x18\x05 \x01(\x0e\x32 .rag.orchestrator.v1.CachePolicy\x12\x35\n\x06limits\x18\x06 \x01(\x0b\x32%.rag.orchestrator.v1.GenerationLimits\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"l\n\x10GenerationLimits\x12\x12\n\nmax_tokens\x18\x01 \x01(\x05\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x01\x88\x01\x01\x42\x0e\n\x0c_temperatureB\x07\n\x05_seed\"\xf7\x01\n\x0b\x41skResponse\x12\x33\n\x07started\x18\x01 \x01(\x0b\x32\".rag.orchestrator.v1.AnswerStarted\x12:\n\tretrieval\x18\x02 \x01(\x0b\x32\'.rag.orchestrator.v1.RetrievalCompleted\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x30\n\tcitations\x18\x04 \x03(\x0b\x32\x1d.rag.orchestrator.v1.Citation\x12\x37\n\tcompleted\x18\x05 \x01(\x0b\x32$.rag.orchestrator.v1.AnswerCompleted\"\xee\x02\n\x11StreamAskResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12<\n\x0e\x61nswer_started\x18\x02 \x01(\x0b\x32\".rag.orchestrator.v1.AnswerStartedH\x00\x12\x46\n\x13retrieval_completed\x18\x03 \x01(\x0b\x32\'.rag.orchestrator.v1.RetrievalCompletedH\x00\x12<\n\x0e\x63itation_added\x18\x04 \x01(\x0b\x32\".rag.orchestrator.v1.CitationAddedH\x00\x12\x38\n\x0c\x61nswer_delta\x18\x05 \x01(\x0b\x32 .rag.orchestrator.v1.AnswerDeltaH\x00\x12@\n\x10\x61nswer_completed\x18\x06 \x01(\x0b\x32$.rag.orchestrator.v1.AnswerCompletedH\x00\x42\x07\n\x05\x65vent\"\x88\x01\n\rAnswerStarted\x12\x11\n\tanswer_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x05\x63\x61\x63he\x18\x05 \x01(\x0b\x32 .rag.orchestrator.v1.CacheResult\"\x82\x01\n\x0b\x43\x61\x63heResult\x12\x30\n\x06status\x18\x01 \x01(\x0e\x32 .rag.orchestrator.v1.CacheStatus\x12\x12\n\nsimilarity\x18\x02 \x01(\x01\x12\x18\n\x10origin_answer_id\x18\x03 \x01(\t\x12\x13\n\x0b\x61ge_seconds\x18\x04 \x01(\x01\"\xb8\x01\n\x12RetrievalCompleted\x12,\n\x07sources\x18\x01 \x03(\x0b\x32\x1b.rag.orchestrator.v1.Source\x12\x32\n\x08\x64\x65graded\x18\x02 \x03(\x0b\x32 .rag.orchestrator.v1.Degradation\x12\x14\n\x0cmilliseconds\x18\x03 \x01(\x01\x12\x16\n\x0e\x63ollection_uid\x18\x04 \x01(\t\x12\x12\n\ngeneration\x18\x05 \x01(\x03\"\xf7\x01\n\x06Source\x12\x0e\n\x06marker\x18\x01 \x01(\x05\x12\x10\n\x08\x63hunk_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0b\n\x03uri\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07section\x18\x07 \x01(\t\x12\x0c\n\x04page\x18\x08 \x01(\x05\x12\x12\n\nstart_char\x18\t \x01(\x05\x12\x10\n\x08\x65nd_char\x18\n \x01(\x05\x12\x0c\n\x04text\x18\x0b \x01(\t\x12\r\n\x05score\x18\x0c \x01(\x01\x12\x12\n\ndense_rank\x18\r \x01(\x05\x12\x14\n\x0clexical_rank\x18\x0e \x01(\x05\"\xc1\x01\n\x08\x43itation\x12\x0e\n\x06marker\x18\x01 \x01(\x05\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x0f\n\x07section\x18\x06 \x01(\t\x12\x0c\n\x04page\x18\x07 \x01(\x05\x12\x10\n\x08\x63hunk_id\x18\x08 \x01(\t\x12\r\n\x05quote\x18\t \x01(\t\x12\x12\n\nstart_char\x18\n \x01(\x05\x12\x10\n\x08\x65nd_char\x18\x0b \x01(\x05\"@\n\rCitationAdded\x12/\n\x08\x63itation\x18\x01 \x01(\x0b\x32\x1d.rag.orchestrator.v1.Citation\"\x1b\n\x0b\x41nswerDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\xe0\x02\n\x0f\x41nswerCompleted\x12\x38\n\rfinish_reason\x18\x01 \x01(\x0e\x32!.rag.orchestrator.v1.FinishReason\x12)\n\x05usage\x18\x02 \x01(\x0b\x32\x1a.rag.orchestrator.v1.Usage\x12-\n\x07timings\x18\x03 \x01(\x0b\x32\x1c.rag.orchestrator.v1.Timings\x12\'\n\x04\x63ost\x18\x04 \x01(\x0b\x32\x19.rag.orchestrator.v1.Cost\x12\x31\n\tgrounding\x18\x05 \x01(\x0e\x32\x1e.rag.orchestrator.v1.Grounding\x12\x15\n\rcited_markers\x18\x06 \x03(\x05\x12\x32\n\x08\x64\x65graded\x18\x07 \x03(\x0b\x32 .rag.orchestrator.v1.Degradation\x12\x12\n\nis_partial\x18\x08 \x01(\x08\"d\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\x05\x12\x14\n\x0csaved_tokens\x18\x03 \x01(\x05\x12\x13\n\x0bis_estimate\x18\x04 \x01(\x08\"\x93\x01\n\x07Timings\x12\x10\n\x08total_ms\x18\x01 \x01(\x01\x12\x10\n\x08queue_ms\x18\x02 \x01(\x01\x12\x10\n\x08\x63\x61\x63he_ms\x18\x03 \x01(\x01\x12\x10\n\x08\x65mbed_ms\x18\x04 \x01(\x01\x12\x13\n\x0bretrieve_ms\x18\x05 \x01(\x01\x12\x16\n\x0e\x66irst_token_ms\x18\x06 \x01(\x01\x12\x13\n\x0bgenerate_ms\x18\x07 \x01(\x01\"7\n\x04\x43ost\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x01\x12\r\n\x05saved\x18\x03 \x01(\x01\"\xa7\x01\n\x0b\x44\x65gradation\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.rag.orchestrator.v1.DegradedReason\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\t\x12\x14\n\x0cmilliseconds\x18\x04 \x01(\x01\x12.\n\x0bretry_after\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\";\n\x12\x45victAnswerRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x11\n\tanswer_id\x18\x02 \x01(\t\"\x15\n\x13\x45victAnswerResponse*x\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41\x43HE_POLICY_DEFAULT\x10\x01\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x02\x12\x18\n\x14\x43\x41\x43HE_POLICY_REFRESH\x10\x03*\xb0\x01\n\x0b\x43\x61\x63heStatus\x12\x1c\n\x18\x43\x41\x43HE_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43\x41\x43HE_STATUS_MISS\x10\x01\x12\x1a\n\x16\x43\x41\x43HE_STATUS_HIT_EXACT\x10\x02\x12\x1d\n\x19\x43\x41\x43HE_STATUS_HIT_SEMANTIC\x10\x03\x12\x18\n\x14\x43\x41\x43HE_STATUS_SKIPPED\x10\x04\x12\x17\n\x13\x43\x41\x43HE_STATUS_JOINED\x10\x05*\xb1\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1a\n\x16\x46INISH_REASON_DEADLINE\x10\x03\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x04\x12\x1b\n\x17\x46INISH_REASON_NOT_FOUND\x10\x05*o\n\tGrounding\x12\x19\n\x15GROUNDING_UNSPECIFIED\x10\x00\x12\x17\n\x13GROUNDING_SUPPORTED\x10\x01\x12\x15\n\x11GROUNDING_PARTIAL\x10\x02\x12\x17\n\x13GROUNDING_NOT_FOUND\x10\x03*\xdf\x03\n\x0e\x44\x65gradedReason\x12\x1f\n\x1b\x44\x45GRADED_REASON_UNSPECIFIED\x10\x00\x12\'\n#DEGRADED_REASON_LEXICAL_UNAVAILABLE\x10\x01\x12%\n!DEGRADED_REASON_DENSE_UNAVAILABLE\x10\x02\x12(\n$DEGRADED_REASON_EMBEDDER_UNAVAILABLE\x10\x03\x12\"\n\x1e\x44\x45GRADED_REASON_RERANK_SKIPPED\x10\x04\x12)\n%DEGRADED_REASON_CATALOGUE_UNAVAILABLE\x10\x05\x12%\n!DEGRADED_REASON_CACHE_UNAVAILABLE\x10\x06\x12\x1e\n\x1a\x44\x45GRADED_REASON_MODEL_COLD\x10\x07\x12%\n!DEGRADED_REASON_MODEL_UNAVAILABLE\x10\x08\x12$\n DEGRADED_REASON_MODEL_OVERLOADED\x10\t\x12$\n DEGRADED_REASON_DEADLINE_TRIMMED\x10\n\x12)\n%DEGRADED_REASON_RETRIEVER_UNAVAILABLE\x10\x0b\x32\xc1\x03\n\x13OrchestratorService\x12u\n\x03\x41sk\x12\x1f.rag.orchestrator.v1.AskRequest\x1a .rag.orchestrator.v1.AskResponse\"+\x82\xd3\xe4\x93\x02%\" /v1/collections/{collection}:ask:\x01*\x12\x89\x01\n\tStreamAsk\x12\x1f.rag.orchestrator.v1.AskRequest\x1a&.rag.orchestrator.v1.StreamAskResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/collections/{collection}:streamAsk:\x01*0\x01\x12\xa6\x01\n\x0b\x45victAnswer\x12\'.rag.orchestrator.v1.EvictAnswerRequest\x1a(.rag.orchestrator.v1.EvictAnswerResponse\"D\x90\x02\x02\x82\xd3\xe4\x93\x02;\"6/v1/collections/{collection}/answers/{answer_id}:evict:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,52 +40,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['StreamAsk']._serialized_options = b'\202\323\344\223\002+\"&/v1/collections/{collection}:streamAsk:\001*'
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['EvictAnswer']._loaded_options = None
   _globals['_ORCHESTRATORSERVICE'].methods_by_name['EvictAnswer']._serialized_options = b'\220\002\002\202\323\344\223\002;\"6/v1/collections/{collection}/answers/{answer_id}:evict:\001*'
-  _globals['_CACHEPOLICY']._serialized_start=2969
-  _globals['_CACHEPOLICY']._serialized_end=3089
-  _globals['_CACHESTATUS']._serialized_start=3092
-  _globals['_CACHESTATUS']._serialized_end=3268
-  _globals['_FINISHREASON']._serialized_start=3271
-  _globals['_FINISHREASON']._serialized_end=3448
-  _globals['_GROUNDING']._serialized_start=3450
-  _globals['_GROUNDING']._serialized_end=3561
-  _globals['_DEGRADEDREASON']._serialized_start=3564
-  _globals['_DEGRADEDREASON']._serialized_end=4043
-  _globals['_ASKREQUEST']._serialized_start=128
-  _globals['_ASKREQUEST']._serialized_end=369
-  _globals['_GENERATIONLIMITS']._serialized_start=371
-  _globals['_GENERATIONLIMITS']._serialized_end=479
-  _globals['_ASKRESPONSE']._serialized_start=482
-  _globals['_ASKRESPONSE']._serialized_end=729
-  _globals['_STREAMASKRESPONSE']._serialized_start=732
-  _globals['_STREAMASKRESPONSE']._serialized_end=1098
-  _globals['_ANSWERSTARTED']._serialized_start=1101
-  _globals['_ANSWERSTARTED']._serialized_end=1237
-  _globals['_CACHERESULT']._serialized_start=1240
-  _globals['_CACHERESULT']._serialized_end=1370
-  _globals['_RETRIEVALCOMPLETED']._serialized_start=1373
-  _globals['_RETRIEVALCOMPLETED']._serialized_end=1557
-  _globals['_SOURCE']._serialized_start=1560
-  _globals['_SOURCE']._serialized_end=1807
-  _globals['_CITATION']._serialized_start=1810
-  _globals['_CITATION']._serialized_end=2003
-  _globals['_CITATIONADDED']._serialized_start=2005
-  _globals['_CITATIONADDED']._serialized_end=2069
-  _globals['_ANSWERDELTA']._serialized_start=2071
-  _globals['_ANSWERDELTA']._serialized_end=2098
-  _globals['_ANSWERCOMPLETED']._serialized_start=2101
-  _globals['_ANSWERCOMPLETED']._serialized_end=2453
-  _globals['_USAGE']._serialized_start=2455
-  _globals['_USAGE']._serialized_end=2555
-  _globals['_TIMINGS']._serialized_start=2558
-  _globals['_TIMINGS']._serialized_end=2705
-  _globals['_COST']._serialized_start=2707
-  _globals['_COST']._serialized_end=2762
-  _globals['_DEGRADATION']._serialized_start=2764
-  _globals['_DEGRADATION']._serialized_end=2883
-  _globals['_EVICTANSWERREQUEST']._serialized_start=2885
-  _globals['_EVICTANSWERREQUEST']._serialized_end=2944
-  _globals['_EVICTANSWERRESPONSE']._serialized_start=2946
-  _globals['_EVICTANSWERRESPONSE']._serialized_end=2967
-  _globals['_ORCHESTRATORSERVICE']._serialized_start=4046
-  _globals['_ORCHESTRATORSERVICE']._serialized_end=4495
+  _globals['_CACHEPOLICY']._serialized_start=3050
+  _globals['_CACHEPOLICY']._serialized_end=3170
+  _globals['_CACHESTATUS']._serialized_start=3173
+  _globals['_CACHESTATUS']._serialized_end=3349
+  _globals['_FINISHREASON']._serialized_start=3352
+  _globals['_FINISHREASON']._serialized_end=3529
+  _globals['_GROUNDING']._serialized_start=3531
+  _globals['_GROUNDING']._serialized_end=3642
+  _globals['_DEGRADEDREASON']._serialized_start=3645
+  _globals['_DEGRADEDREASON']._serialized_end=4124
+  _globals['_ASKREQUEST']._serialized_start=160
+  _globals['_ASKREQUEST']._serialized_end=401
+  _globals['_GENERATIONLIMITS']._serialized_start=403
+  _globals['_GENERATIONLIMITS']._serialized_end=511
+  _globals['_ASKRESPONSE']._serialized_start=514
+  _globals['_ASKRESPONSE']._serialized_end=761
+  _globals['_STREAMASKRESPONSE']._serialized_start=764
+  _globals['_STREAMASKRESPONSE']._serialized_end=1130
+  _globals['_ANSWERSTARTED']._serialized_start=1133
+  _globals['_ANSWERSTARTED']._serialized_end=1269
+  _globals['_CACHERESULT']._serialized_start=1272
+  _globals['_CACHERESULT']._serialized_end=1402
+  _globals['_RETRIEVALCOMPLETED']._serialized_start=1405
+  _globals['_RETRIEVALCOMPLETED']._serialized_end=1589
+  _globals['_SOURCE']._serialized_start=1592
+  _globals['_SOURCE']._serialized_end=1839
+  _globals['_CITATION']._serialized_start=1842
+  _globals['_CITATION']._serialized_end=2035
+  _globals['_CITATIONADDED']._serialized_start=2037
+  _globals['_CITATIONADDED']._serialized_end=2101
+  _globals['_ANSWERDELTA']._serialized_start=2103
+  _globals['_ANSWERDELTA']._serialized_end=2130
+  _globals['_ANSWERCOMPLETED']._serialized_start=2133
+  _globals['_ANSWERCOMPLETED']._serialized_end=2485
+  _globals['_USAGE']._serialized_start=2487
+  _globals['_USAGE']._serialized_end=2587
+  _globals['_TIMINGS']._serialized_start=2590
+  _globals['_TIMINGS']._serialized_end=2737
+  _globals['_COST']._serialized_start=2739
+  _globals['_COST']._serialized_end=2794
+  _globals['_DEGRADATION']._serialized_start=2797
+  _globals['_DEGRADATION']._serialized_end=2964
+  _globals['_EVICTANSWERREQUEST']._serialized_start=2966
+  _globals['_EVICTANSWERREQUEST']._serialized_end=3025
+  _globals['_EVICTANSWERRESPONSE']._serialized_start=3027
+  _globals['_EVICTANSWERRESPONSE']._serialized_end=3048
+  _globals['_ORCHESTRATORSERVICE']._serialized_start=4127
+  _globals['_ORCHESTRATORSERVICE']._serialized_end=4576
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Questions and cited answers."""
 import builtins
 import collections.abc
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -820,6 +821,7 @@ class Degradation(google.protobuf.message.Message):
     REASON_FIELD_NUMBER: builtins.int
     EFFECT_FIELD_NUMBER: builtins.int
     MILLISECONDS_FIELD_NUMBER: builtins.int
+    RETRY_AFTER_FIELD_NUMBER: builtins.int
     stage: builtins.str
     """The stage ("cache", "embed", "dense", "lexical", "rerank", "catalogue", "retrieve", "generate")."""
     reason: Global___DegradedReason.ValueType
@@ -828,6 +830,12 @@ class Degradation(google.protobuf.message.Message):
     """What it means for the answer, in one sentence."""
     milliseconds: builtins.float
     """Milliseconds spent before giving up."""
+    @property
+    def retry_after(self) -> google.protobuf.duration_pb2.Duration:
+        """When asking again may give an answer without this loss (MODEL_COLD: the model is being loaded; MODEL_OVERLOADED), as
+        google.rpc.RetryInfo says it of a failure; absent: not known.
+        """
+
     def __init__(
         self,
         *,
@@ -835,8 +843,10 @@ class Degradation(google.protobuf.message.Message):
         reason: Global___DegradedReason.ValueType = ...,
         effect: builtins.str = ...,
         milliseconds: builtins.float = ...,
+        retry_after: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["effect", b"effect", "milliseconds", b"milliseconds", "reason", b"reason", "stage", b"stage"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["retry_after", b"retry_after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["effect", b"effect", "milliseconds", b"milliseconds", "reason", b"reason", "retry_after", b"retry_after", "stage", b"stage"]) -> None: ...
 
 Global___Degradation: typing_extensions.TypeAlias = Degradation
 
