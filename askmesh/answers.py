@@ -17,12 +17,17 @@ Cost = pb.Cost
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """Something the answer had to do without; `reason` is a value of DegradedReason without its prefix."""
+    """Something the answer had to do without; `reason` is a value of DegradedReason without its prefix.
+
+    Attributes:
+        retry_after_s: When asking again may give an answer without this loss; 0: not known.
+    """
 
     stage: str
     reason: str
     effect: str
     milliseconds: float
+    retry_after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +182,7 @@ def _degraded(messages: Iterable[pb.Degradation]) -> tuple[Degraded, ...]:
             reason=name_of(pb.DegradedReason.DESCRIPTOR, message.reason, "DEGRADED_REASON_"),
             effect=message.effect,
             milliseconds=message.milliseconds,
+            retry_after_s=message.retry_after.ToMilliseconds() / 1_000,
         )
         for message in messages
     )

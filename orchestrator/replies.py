@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from google.protobuf import duration_pb2
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
 
 from orchestrator.types import (
@@ -112,9 +113,18 @@ def _degraded(degraded: Iterable[Degradation]) -> list[pb.Degradation]:
             reason=pb.DegradedReason.Value(f"DEGRADED_REASON_{lost.reason.value}"),
             effect=lost.effect,
             milliseconds=lost.milliseconds,
+            retry_after=_duration(lost.retry_after_s),
         )
         for lost in degraded
     ]
+
+
+def _duration(seconds: float) -> duration_pb2.Duration | None:
+    if not seconds:
+        return None
+    made = duration_pb2.Duration()
+    made.FromMilliseconds(round(seconds * 1_000))
+    return made
 
 
 def _completed(event: AnswerCompleted) -> pb.AnswerCompleted:

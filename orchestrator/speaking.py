@@ -188,4 +188,5 @@ def _lost(error: RagError | TimeoutError, milliseconds: float, *, has_begun: boo
     effect = (
         "the text stops where it broke off." if has_begun else "sentences of the sources were put together instead."
     )
-    return Degradation("generate", reason, f"{what}: {effect}", milliseconds)
+    retry_after_s = (error.retry_after_s or 0.0) if isinstance(error, RagError) else 0.0
+    return Degradation("generate", reason, f"{what}: {effect}", milliseconds, retry_after_s)

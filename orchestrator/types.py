@@ -113,6 +113,7 @@ class Degradation:
     reason: DegradedReason
     effect: str
     milliseconds: float = 0.0
+    retry_after_s: float = 0.0  # 0: asking again is not known to help
 
 
 @dataclass(frozen=True, slots=True)

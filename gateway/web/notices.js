@@ -27,11 +27,13 @@ export const sameDegradation = (one) => `${one.stage} ${one.reason}`;
 export function degradedBox(degraded) {
   const lines = degraded.map((one) => {
     const spent = one.milliseconds ? `, ${milliseconds(one.milliseconds)}` : "";
+    const again = Number.parseFloat(one.retryAfter); // "30s", as protobuf writes durations
     return el(
       "li",
       {},
       degradedWords(one),
       one.effect ? el("span.fine", {}, ` ${one.effect}`) : null,
+      again ? el("span.fine", {}, ` Worth asking again in ${Math.ceil(again)} s.`) : null,
       el("span.fine", {}, ` (${one.stage || "unknown stage"}${spent})`),
     );
   });

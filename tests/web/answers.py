@@ -68,9 +68,14 @@ def delta(text: str) -> pb.StreamAskResponse:
     return pb.StreamAskResponse(answer_delta=pb.AnswerDelta(text=text))
 
 
-def degradation(reason: str, stage: str, effect: str = "", milliseconds: float = 0.0) -> pb.Degradation:
+def degradation(
+    reason: str, stage: str, effect: str = "", milliseconds: float = 0.0, *, retry_after_s: int = 0
+) -> pb.Degradation:
     value = pb.DegradedReason.Value(f"DEGRADED_REASON_{reason}")
-    return pb.Degradation(stage=stage, reason=value, effect=effect, milliseconds=milliseconds)
+    made = pb.Degradation(stage=stage, reason=value, effect=effect, milliseconds=milliseconds)
+    if retry_after_s:
+        made.retry_after.FromSeconds(retry_after_s)
+    return made
 
 
 def completed(

@@ -82,7 +82,7 @@ async def test_stop_ends_the_answer_here_and_at_the_server(page: Page, scene: Sc
 
 async def test_a_degraded_answer_says_each_reason_in_words(page: Page, scene: Scene) -> None:
     first = answers.degradation("LEXICAL_UNAVAILABLE", "lexical", "Only meaning was compared.", 250)
-    second = answers.degradation("MODEL_COLD", "generate")
+    second = answers.degradation("MODEL_COLD", "generate", retry_after_s=30)
     scene.script = [
         answers.started(),
         answers.retrieved(degraded=[first]),
@@ -94,7 +94,8 @@ async def test_a_degraded_answer_says_each_reason_in_words(page: Page, scene: Sc
         [
             "Search by words did not answer; these are the results of search by meaning. Only meaning was compared."
             " (lexical, 250 ms)",
-            "The language model is still loading; the answer is quoted from the passages. (generate)",
+            "The language model is still loading; the answer is quoted from the passages. Worth asking again in 30 s."
+            " (generate)",
         ]
     )
 
