@@ -57,7 +57,8 @@ def open_channel(
         telemetry: Where client spans and numbers go; None leaves none.
         credentials: TLS; None where the mesh or the machine is the boundary.
         keepalive_ms: Between two pings, KEEPALIVE_MS when None; a server that allows fewer ends the connection.
-        relays_caller: False for a server that is not ours: it must not see the caller's credentials.
+        relays_caller: False for a server that is not ours: it gets the variant, by which the mesh routes, and must not see
+            the caller's credentials.
         proxy: A sidecar's outbound listeners, see chassis.address.through; empty dials the address itself.
     """
     options = _options(address, KEEPALIVE_MS if keepalive_ms is None else keepalive_ms)
@@ -130,8 +131,7 @@ def _start(  # the rest is the signature of gRPC's multi-callables
     """Begin a call as gRPC would, with our timeout and headers."""
     headers = list(metadata or ())
     allowed_s = _timeout_s(method, timeout)
-    if relays_caller:
-        _relay(headers)
+    _relay(headers, relays_caller)
     positional = () if request is None else (request,)
     if observer is None:
         return call(*positional, timeout=allowed_s, metadata=headers, **kwargs)
@@ -152,17 +152,17 @@ def _timeout_s(method: str, timeout: float | None) -> float:
     return allowed_s
 
 
-def _relay(headers: list[tuple[str, str | bytes]]) -> None:
-    """Add what the call being served carries, unless the caller set it."""
+def _relay(headers: list[tuple[str, str | bytes]], relays_caller: bool) -> None:
+    """Add what the call being served carries, unless the caller set it; to others' servers only the variant."""
     serving = context.peek()
     if serving is None:
         return
     given = {name for name, _ in headers}
     carried = {
-        context.REQUEST_ID_HEADER: serving.request_id,
-        context.CREDENTIALS_HEADER: serving.credentials,
-        context.VARIANT_HEADER: serving.variant,
+        context.VARIANT_HEADER: serving.variant,  # the mesh routes by it, whoever's server it is
     }
+    if relays_caller:
+        carried |= {context.REQUEST_ID_HEADER: serving.request_id, context.CREDENTIALS_HEADER: serving.credentials}
     headers += [(name, value) for name, value in carried.items() if value and name not in given]
 
 

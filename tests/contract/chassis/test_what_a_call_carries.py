@@ -64,7 +64,7 @@ async def test_the_next_service_gets_id_credentials_variant_and_trace(workshop):
     assert trace == outer_trace != ""
 
 
-async def test_a_server_that_is_not_ours_never_sees_the_callers_credentials(workshop):
+async def test_a_server_that_is_not_ours_gets_the_variant_and_never_the_callers_credentials(workshop):
     seen: list[context.CallContext] = []
 
     async def last(request):
@@ -78,7 +78,7 @@ async def test_a_server_that_is_not_ours_never_sees_the_callers_credentials(work
 
     stub = await workshop.stub(await workshop.server(ask=first))
     await stub.Ask(pb.AskRequest(), timeout=T, metadata=METADATA)
-    assert [(each.credentials, each.variant) for each in seen] == [("", "")]
+    assert [(each.credentials, each.variant) for each in seen] == [("", "v2")]
 
 
 async def test_one_call_through_two_services_is_one_connected_trace(workshop):
