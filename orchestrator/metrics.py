@@ -44,6 +44,12 @@ SAVED_COST: Final = Metric("askmesh_saved_cost_usd_total", Kind.COUNTER, "US dol
 PROMPT_TOKENS: Final = Metric("askmesh_prompt_tokens_total", Kind.COUNTER, "Prompt tokens of answers made.", ("model",))
 IN_FLIGHT: Final = Metric("askmesh_asks_in_flight", Kind.GAUGE, "Asks being answered now: the demand to scale on.")
 GENERATIONS: Final = Metric("askmesh_generations_in_flight", Kind.GAUGE, "Generations under way now.", ("model",))
+WANTED: Final = Metric(
+    "askmesh_generations_wanted_total",
+    Kind.COUNTER,
+    "Generations asked of a model, whether it was there or not: the demand that wakes a sleeping one.",
+    ("model",),
+)
 CACHE_SECONDS: Final = Metric(
     "askmesh_cache_seconds", Kind.HISTOGRAM, "Seconds of one operation of the answer cache.", ("operation",)
 )
@@ -76,6 +82,7 @@ METRICS: Final = (
     PROMPT_TOKENS,
     IN_FLIGHT,
     GENERATIONS,
+    WANTED,
     CACHE_SECONDS,
     CACHE_FAILURES,
     CACHE_REJECTED,

@@ -190,6 +190,9 @@ class MeteredGenerator:
         self._inner = inner
         self._counter = counter
         self._telemetry = telemetry
+        # There from the start, at 0: the first ask is an increase of 1 then, and wakes a model that sleeps.
+        self._wanted = telemetry.counter(metrics.WANTED).labels(inner.model.name)
+        telemetry.gauge(metrics.GENERATIONS).labels(inner.model.name)
 
     @property
     def model(self) -> ModelInfo:
@@ -201,6 +204,7 @@ class MeteredGenerator:
         running = self._telemetry.gauge(metrics.GENERATIONS).labels(self.model.name)
         said: list[str] = []
         end: GenerationEnd | None = None
+        self._wanted.inc()
         running.inc()
         try:
             async with aclosing(self._inner.generate(prompt, sampling, budget=budget)) as events:

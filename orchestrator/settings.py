@@ -67,6 +67,10 @@ class OrchestratorSettings(ServiceSettings):
     triton_model_version: str = Field(
         "1", pattern="^[1-9][0-9]*$", description="Its version there; changing it empties the cache."
     )
+    # With KServe and KEDA (deploy/triton) the server is not there at night: that is no fault, and worth a wait.
+    triton_scales_to_zero: bool = Field(
+        False, description="An unreachable Triton is being started: answers say MODEL_COLD and when to ask again."
+    )
     model_name: Annotated[str, Also("MODEL_NAME")] = Field(
         "gemma-2-2b-it", description="The model as the server names it."
     )

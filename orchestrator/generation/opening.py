@@ -73,6 +73,7 @@ def _triton(settings: OrchestratorSettings, telemetry: Telemetry, stack: AsyncEx
         served_as=settings.triton_model,
         version=settings.triton_model_version,
         stall_timeout_s=settings.token_stall_ms / 1_000,
+        scales_to_zero=settings.triton_scales_to_zero,
     )
 
 

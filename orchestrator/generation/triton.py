@@ -59,6 +59,7 @@ class TritonGenerator:
         version: The version asked for: without one Triton would change it under the cache's feet.
         stop: Sequences to end at; Gemma's end of turn.
         stall_timeout_s: Longest gap between two tokens; the first may take the whole budget (a cold prefill is slow).
+        scales_to_zero: A server that cannot be reached is asleep or loading (ModelCold), not broken.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TritonGenerator:
         version: str = "1",
         stop: tuple[str, ...] = GEMMA_STOP,
         stall_timeout_s: float = STALL_TIMEOUT_S,
+        scales_to_zero: bool = False,
     ) -> None:
         self._stub = rpc.GRPCInferenceServiceStub(channel)
         self._model = model
@@ -79,6 +81,7 @@ class TritonGenerator:
         self._version = version
         self._stop = stop
         self._stall_timeout_s = stall_timeout_s
+        self._scales_to_zero = scales_to_zero
 
     @property
     def model(self) -> ModelInfo:
@@ -107,7 +110,7 @@ class TritonGenerator:
         """The outputs of each response, until the one that is final."""
         call = self._stub.ModelStreamInfer(_once(request), timeout=budget.remaining_s(), metadata=_STATUS_PLEASE)
         gap_s = budget.remaining_s()  # until the first token
-        is_final = False
+        is_final = has_begun = False
         try:
             while (response := await self._next(call, budget, gap_s)) is not _EOF:
                 if response.error_message:  # what is refused before the model sees it always comes this way
@@ -115,8 +118,12 @@ class TritonGenerator:
                 outputs = _outputs(response.infer_response)
                 is_final = response.infer_response.parameters[_FINAL].bool_param
                 if outputs:
-                    gap_s = self._stall_timeout_s
+                    gap_s, has_begun = self._stall_timeout_s, True
                 yield outputs
+        except ModelCold as exc:
+            if has_begun:  # whoever was speaking was awake
+                raise ModelUnavailable("the model server broke the connection; ask again") from exc
+            raise
         finally:
             call.cancel()
         if not is_final:
@@ -145,6 +152,8 @@ class TritonGenerator:
             return await self._absence(budget)
         if code is grpc.StatusCode.INVALID_ARGUMENT or any(words in details for words in _BAD_REQUEST):
             return ModelUnavailable("the model does not take the chosen codec's request: check the settings")
+        if code is grpc.StatusCode.UNAVAILABLE and self._scales_to_zero:
+            return ModelCold("the model is being started", retry_after_s=COLD_RETRY_S)
         if code is grpc.StatusCode.UNAVAILABLE:
             return ModelUnavailable("the model server cannot be reached or broke the connection; ask again")
         return ModelUnavailable("the model failed; ask again")

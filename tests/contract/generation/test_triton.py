@@ -283,6 +283,19 @@ async def test_a_triton_that_dies_is_unavailable_before_and_after_the_first_toke
         assert text_of(await answered(generator)) == ANSWER
 
 
+async def test_a_triton_that_scales_to_zero_is_cold_when_gone_but_not_when_it_dies_in_mid_answer(tmp_path):
+    async with server_of_its_own(tmp_path) as (server, channel):
+        generator = generator_on(channel, "trtllm", scales_to_zero=True)
+        stream = generator.generate(ask("standin:stall=2"), Sampling(), budget=Budget.of(WAIT_S))
+        async with aclosing(stream) as events:
+            assert await anext(events) == TextPiece("Nikola")
+            server.kill()
+            with pytest.raises(ModelUnavailable) as caught:
+                await collected(events)
+        assert not isinstance(caught.value, ModelCold)
+        assert (await failed(generator, ModelCold))[1].retry_after_s == 30.0
+
+
 async def test_a_triton_that_hangs_in_mid_answer_is_noticed_after_the_stall_timeout(tmp_path):
     async with server_of_its_own(tmp_path) as (server, channel):
         generator = generator_on(channel, "ensemble", stall_timeout_s=0.2)

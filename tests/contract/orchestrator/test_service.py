@@ -388,3 +388,18 @@ async def test_a_model_server_that_is_not_there_degrades_the_answer(tmp_path, mo
         assert _value(served, "rag_generator_fallback_total", reason="MODEL_UNAVAILABLE") == 1
         again = await served.stub.Ask(request(), timeout=5)
         assert again.started.cache.status == pb.CACHE_STATUS_MISS
+
+
+async def test_a_model_that_scales_to_zero_is_cold_says_when_to_ask_again_and_is_wanted(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASKMESH_ORCHESTRATOR_GENERATOR", "triton")
+    monkeypatch.setenv("ASKMESH_ORCHESTRATOR_TRITON_ADDRESS", "127.0.0.1:1")  # nothing listens: asleep
+    monkeypatch.setenv("ASKMESH_ORCHESTRATOR_TRITON_SCALES_TO_ZERO", "true")
+    async with rig(tmp_path) as served:
+        assert _value(served, "askmesh_generations_wanted_total", model="gemma-2-2b-it") == 0
+        reply = await served.stub.Ask(request(), timeout=5)
+        (lost,) = reply.completed.degraded
+        assert lost.reason == pb.DEGRADED_REASON_MODEL_COLD
+        assert lost.retry_after.ToSeconds() == 30
+        assert "30 seconds" in reply.text
+        assert _value(served, "askmesh_generations_wanted_total", model="gemma-2-2b-it") == 1
+        assert _value(served, "askmesh_generations_in_flight", model="gemma-2-2b-it") == 0
