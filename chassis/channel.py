@@ -57,7 +57,7 @@ def open_channel(
         telemetry: Where client spans and numbers go; None leaves none.
         credentials: TLS; None where the mesh or the machine is the boundary.
         keepalive_ms: Between two pings, KEEPALIVE_MS when None; a server that allows fewer ends the connection.
-        relays_caller: False for a server that is not ours: it gets the variant, by which the mesh routes, and must not see
+        relays_caller: False for a server that is not ours: it gets the variant, by which the mesh routes, and never
             the caller's credentials.
         proxy: A sidecar's outbound listeners, see chassis.address.through; empty dials the address itself.
     """

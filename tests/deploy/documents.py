@@ -25,7 +25,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def read(path: Path) -> list[Document]:
     """Every document of one file."""
-    return [document for document in yaml.safe_load_all(path.read_text("utf-8")) if document]
+    return parsed(path.read_text("utf-8"))
 
 
 def files(*folders: Path) -> Iterator[Path]:
@@ -49,10 +49,14 @@ def seconds(duration: str) -> float:
 @cache
 def built(folder: Path) -> list[Document]:
     """What kustomize makes of a folder; ends the test where the rig has no kubectl."""
-    return [document for document in yaml.safe_load_all(kustomized(folder)) if document]
+    return parsed(kustomized(folder))
 
 
-@cache
+def parsed(text: str) -> list[Document]:
+    """Every document of a YAML text."""
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
 def kustomized(folder: Path) -> str:
     """The same as text."""
     found = kubernetes.PART.find() or missing(kubernetes.PART.name)
@@ -60,3 +64,24 @@ def kustomized(folder: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{folder.relative_to(ROOT)}: {done.stderr}"
     return done.stdout
+
+
+def pod_spec(document: Document) -> Document | None:
+    """The pods' spec of a workload, None for everything else."""
+    spec: Document = document.get("spec") or {}
+    match document["kind"]:
+        case "Deployment" | "StatefulSet" | "Job":
+            found: Document = spec["template"]["spec"]
+        case "CronJob":
+            found = spec["jobTemplate"]["spec"]["template"]["spec"]
+        case "ServingRuntime":
+            found = spec
+        case _:
+            return None
+    return found
+
+
+def containers(document: Document) -> list[Document]:
+    """Every container of a workload, those that initialise included."""
+    spec = pod_spec(document) or {}
+    return [*spec.get("initContainers", []), *spec.get("containers", [])]
