@@ -25,7 +25,7 @@ Object = dict[str, Any]
 def board(written: Object) -> Object:
     """The dashboard as Grafana reads it."""
     panels: list[Object] = []
-    top = 0
+    top = height = 0
     for row in written["rows"]:
         panels.append(
             {"type": "row", "title": row["title"], "collapsed": False, "gridPos": _grid(0, top, (COLUMNS, 1))}
