@@ -382,14 +382,20 @@ class GetSnapshotRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     COLLECTION_FIELD_NUMBER: builtins.int
+    MIRROR_TOKEN_FIELD_NUMBER: builtins.int
     collection: builtins.str
     """Collection name. Required."""
+    mirror_token: builtins.str
+    """The token the caller holds in the snapshot mirror: a retriever that keeps the same mirror puts the snapshot there
+    under it. At most 64 characters; empty means none.
+    """
     def __init__(
         self,
         *,
         collection: builtins.str = ...,
+        mirror_token: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["collection", b"collection"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection", b"collection", "mirror_token", b"mirror_token"]) -> None: ...
 
 Global___GetSnapshotRequest: typing_extensions.TypeAlias = GetSnapshotRequest
 
@@ -403,6 +409,7 @@ class Snapshot(google.protobuf.message.Message):
     GENERATION_FIELD_NUMBER: builtins.int
     RETRIEVAL_FINGERPRINT_FIELD_NUMBER: builtins.int
     EMBEDDER_FINGERPRINT_FIELD_NUMBER: builtins.int
+    MIRRORED_FIELD_NUMBER: builtins.int
     collection_uid: builtins.str
     """The collection's own id; a collection that is deleted and made again, or restored, has another."""
     generation: builtins.int
@@ -411,6 +418,10 @@ class Snapshot(google.protobuf.message.Message):
     """Fingerprint of everything else that decides what Retrieve returns: weights, reranker, chunker."""
     embedder_fingerprint: builtins.str
     """Fingerprint of the embedder the collection was made with; empty for a lexical-only collection."""
+    mirrored: builtins.bool
+    """GetSnapshot put this snapshot into the mirror under `mirror_token`. False where the retriever keeps no mirror, keeps
+    another one, or where the token was taken back by a write meanwhile.
+    """
     def __init__(
         self,
         *,
@@ -418,7 +429,8 @@ class Snapshot(google.protobuf.message.Message):
         generation: builtins.int = ...,
         retrieval_fingerprint: builtins.str = ...,
         embedder_fingerprint: builtins.str = ...,
+        mirrored: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["collection_uid", b"collection_uid", "embedder_fingerprint", b"embedder_fingerprint", "generation", b"generation", "retrieval_fingerprint", b"retrieval_fingerprint"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["collection_uid", b"collection_uid", "embedder_fingerprint", b"embedder_fingerprint", "generation", b"generation", "mirrored", b"mirrored", "retrieval_fingerprint", b"retrieval_fingerprint"]) -> None: ...
 
 Global___Snapshot: typing_extensions.TypeAlias = Snapshot
