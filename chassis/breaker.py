@@ -11,10 +11,11 @@ Rule 3: rates over a rolling window, and only from `min_calls` on: one failure o
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +24,7 @@ from typing import Self, TypeVar
 
 from chassis import metrics
 from chassis.budget import Clock
-from chassis.errors import BackendUnavailable, DeadlineExceeded, StorageFull
+from chassis.errors import BackendUnavailable, DeadlineExceeded, RagError, StorageFull
 from chassis.telemetry import Telemetry
 
 T = TypeVar("T")
@@ -57,6 +58,11 @@ class Thresholds:
     slow_s: float = 0.0
     slow_rate: float = 0.8
     open_s: float = 1.0
+
+
+# For what an answer can do without (caches). Two seconds of failures say enough, and finding out whether it is back
+# costs nobody anything (`call_or_probe`): looked at every quarter second, it is used again well within one.
+OPTIONAL = Thresholds(window_s=2.0, min_calls=5, open_s=0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +110,7 @@ class Breaker:
         self._opened_at = 0.0
         self._epoch = 0
         self._is_probing = False
+        self._probes: set[asyncio.Task[None]] = set()
         self._entries: ContextVar[tuple[_Entry, ...]] = ContextVar(f"breaker_{name}", default=())
         self._gauge = telemetry.gauge(metrics.BREAKER_OPEN).labels(name) if telemetry is not None else None
 
@@ -118,6 +125,24 @@ class Breaker:
         """Run `work` unless the breaker refuses. Raises the breaker's error, or what `work` raises."""
         async with self.guard():
             return await work()
+
+    async def call_or_probe(self, work: Callable[[], Awaitable[T]]) -> T:
+        """As `call`, but nobody waits for a probe: while half open `work` runs beside its caller, who is refused.
+
+        For what can be done without: an outage then costs no call anything but those that opened the breaker. `work`
+        must end by itself, within its own time.
+        """
+        if self.state is not State.HALF_OPEN:
+            return await self.call(work)
+        if not self._is_probing and not self._probes:
+            task = asyncio.create_task(self._probe(work), name=f"probe of {self.name}")
+            self._probes.add(task)
+            task.add_done_callback(self._probes.discard)
+        raise self._refusal()
+
+    async def _probe(self, work: Callable[[], Awaitable[T]]) -> None:
+        with suppress(RagError):
+            await self.call(work)
 
     @asynccontextmanager
     async def guard(self) -> AsyncIterator[None]:
@@ -144,11 +169,14 @@ class Breaker:
     def _begin(self) -> _Entry:
         state = self.state
         if state is State.OPEN or (state is State.HALF_OPEN and self._is_probing):
-            wait_s = max(0.0, self._limits.open_s - (self._clock() - self._opened_at))
-            raise self._error(f"{self.name} has been failing and is not asked now", retry_after_s=wait_s or None)
+            raise self._refusal()
         is_probe = state is State.HALF_OPEN
         self._is_probing = self._is_probing or is_probe
         return _Entry(self._clock(), self._epoch, is_probe)
+
+    def _refusal(self) -> BackendUnavailable:
+        wait_s = max(0.0, self._limits.open_s - (self._clock() - self._opened_at))
+        return self._error(f"{self.name} has been failing and is not asked now", retry_after_s=wait_s or None)
 
     def _end(self, entry: _Entry, exc: BaseException | None) -> None:
         if entry.epoch != self._epoch:

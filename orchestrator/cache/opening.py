@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from chassis.breaker import Breaker
+from chassis.breaker import OPTIONAL, Breaker
 from chassis.errors import CacheUnavailable, SettingsInvalid
 from chassis.telemetry import Telemetry
 from orchestrator.cache.guarded import GuardedCache
@@ -33,7 +33,7 @@ def open_cache(settings: OrchestratorSettings, telemetry: Telemetry, stack: Asyn
 
 
 def _guarded(inner: AnswerCache, telemetry: Telemetry) -> AnswerCache:
-    breaker = Breaker("answer cache", error=CacheUnavailable, telemetry=telemetry)
+    breaker = Breaker("answer cache", error=CacheUnavailable, thresholds=OPTIONAL, telemetry=telemetry)
     return ObservedCache(GuardedCache(inner, breaker), telemetry)
 
 
@@ -44,7 +44,8 @@ def _memory_cache(settings: OrchestratorSettings) -> AnswerCache:
 def _redis_cache(settings: OrchestratorSettings, telemetry: Telemetry, stack: AsyncExitStack) -> AnswerCache:
     """Opens no connection: a Redis that is down at the start is down like any other time."""
     # Imported here: the client is installed with askmesh[cluster] only.
-    from orchestrator.cache.redis import Counts, RedisAnswerCache, open_redis  # noqa: PLC0415
+    from chassis.redis_client import open_redis  # noqa: PLC0415
+    from orchestrator.cache.redis import Counts, RedisAnswerCache  # noqa: PLC0415
 
     secret = settings.redis_secret.get_secret_value()
     if len(secret) < MIN_SECRET_CHARS:

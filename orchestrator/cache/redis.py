@@ -26,9 +26,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from chassis.budget import Budget, Clock
@@ -41,8 +39,6 @@ from orchestrator.types import CachedAnswer, CacheKey, Candidate
 PREFIX = f"askmesh:answers:{SCHEMA_VERSION}:"
 JITTER = 0.1  # entries of one burst of asks must not all end in the same second
 MAX_ENTRY_BYTES = 512 << 10  # 100 passages of 1 KiB with quotes are 200 KiB; more would hold Redis up for everybody
-# As many calls as a replica works on at once (chassis' max_concurrency) and their stores; one more waits.
-MAX_CONNECTIONS = 100
 
 
 def _ignored() -> None:
@@ -62,31 +58,11 @@ class Counts:
     not_stored: Callable[[], None] = _ignored
 
 
-def open_redis(url: str, *, timeout_s: float = 0.05) -> Redis:
-    """A client that fails fast: redis-py as it comes takes 4.3 s where Redis is down and 30 s where it hangs.
-
-    Args:
-        timeout_s: For connecting and for each reply.
-    Raises:
-        ValueError: the URL is none of Redis.
-    """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,  # the replies of FT.SEARCH differ between protocols; this one has a single shape in every version
-    )
-    return Redis.from_pool(pool)
-
-
 class RedisAnswerCache:
     """The AnswerCache of a cluster.
 
     Args:
-        client: From `open_redis`; the caller closes it.
+        client: From `chassis.redis_client.open_redis`; the caller closes it.
         secret: Signs entries; the same in all replicas.
         max_entries: The least recently used go when there are more, of all replicas together.
         ttl_s: Seconds after which an entry is gone at the latest.

@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from askmesh.rig.redis import running_redis
 from chassis.breaker import Breaker
 from chassis.errors import CacheUnavailable
+from chassis.redis_client import open_redis
 from orchestrator.cache.guarded import GuardedCache
-from orchestrator.cache.redis import JITTER, PREFIX, Counts, RedisAnswerCache, open_redis
+from orchestrator.cache.redis import JITTER, PREFIX, Counts, RedisAnswerCache
 from orchestrator.cache.sealing import SCHEMA_VERSION, Record, SealBroken, Sealer, vector_bytes
 from orchestrator.ports import AnswerCache
 from orchestrator.types import (

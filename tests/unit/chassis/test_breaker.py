@@ -164,3 +164,23 @@ async def test_its_state_is_shown(clock):
     breaker = Breaker("search", clock, error=SearchUnavailable, thresholds=LIMITS, telemetry=telemetry)
     await fail(breaker, 4)
     assert telemetry.registry.get_sample_value("askmesh_breaker_open", {"breaker": "search"}) == 1.0
+
+
+async def test_a_probe_aside_refuses_its_caller_and_closes_the_breaker(breaker, clock):
+    await fail(breaker, 4)
+    clock.now += 2.0
+    for _ in range(3):
+        with pytest.raises(SearchUnavailable):
+            await breaker.call_or_probe(answer)
+    while breaker.state is not State.CLOSED:  # noqa: ASYNC110  # the probe is a task of the breaker's own
+        await asyncio.sleep(0)
+    assert await breaker.call_or_probe(answer) == "ok"
+
+
+async def test_a_probe_aside_that_fails_opens_the_breaker_again(breaker, clock):
+    await fail(breaker, 4)
+    clock.now += 2.0
+    with pytest.raises(SearchUnavailable):
+        await breaker.call_or_probe(failing(SearchUnavailable("down")))
+    while breaker.state is not State.OPEN:  # noqa: ASYNC110  # the probe is a task of the breaker's own
+        await asyncio.sleep(0)

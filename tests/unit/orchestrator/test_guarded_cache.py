@@ -55,6 +55,19 @@ async def test_after_ten_failures_it_costs_nothing_and_is_not_asked():
 
 
 @virtual
+async def test_a_probe_is_made_beside_the_asks_and_costs_none_of_them():
+    inner = Hanging()
+    cache = guarded(inner)
+    for _ in range(10):
+        await refused(cache)
+    await asyncio.sleep(1.1)
+    for _ in range(5):
+        assert await refused(cache) == 0
+    await asyncio.sleep(0.01)
+    assert inner.calls == 11
+
+
+@virtual
 async def test_once_it_answers_a_probe_it_is_used_again():
     inner = Hanging()
     cache = guarded(inner)
@@ -62,6 +75,7 @@ async def test_once_it_answers_a_probe_it_is_used_again():
         await refused(cache)
     inner.hangs = False
     await asyncio.sleep(1.1)
-    assert await cache.get(KEY, budget=Budget.of(0.05, now)) is None
+    await refused(cache)
+    await asyncio.sleep(0.01)
     assert await cache.get(KEY, budget=Budget.of(0.05, now)) is None
     assert inner.calls == 12
