@@ -19,7 +19,7 @@ from orchestrator.prompt import PromptBuilder
 from orchestrator.redaction import REDACTION_VERSION
 from orchestrator.replay import TRIM_S
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.speaking import Speaker
+from orchestrator.speaking import Speaker, SpeakingLimits
 
 SNAPSHOT_SHARE = 0.8  # of the timebox: 200 of 250 ms, for one read of the catalogue
 SNAPSHOT_S = 0.035  # with a retrieval's timebox of 250 ms, 15 of the 300 ms are left for the reply
@@ -85,13 +85,15 @@ def _lookup(settings: OrchestratorSettings, leaves: Leaves, clock: Clock) -> Ans
 
 def _maker(settings: OrchestratorSettings, leaves: Leaves, clock: Clock) -> AnswerMaker:
     timebox_s = _timebox_s(settings)
-    longest_s = settings.generation_timeout_ms / 1_000
+    speaking = SpeakingLimits(
+        longest_s=settings.generation_timeout_ms / 1_000,
+        first_token_s=settings.first_token_ms / 1_000,
+        before_deadline_s=TRIM_S + EXTRACT_S,
+    )
     return AnswerMaker(
         retriever=leaves.retriever,
         embedder=leaves.embedder,
-        speaker=Speaker(
-            leaves.model, leaves.fallback, longest_s=longest_s, first_word_s=TRIM_S + EXTRACT_S, clock=clock
-        ),
+        speaker=Speaker(leaves.model, leaves.fallback, limits=speaking, clock=clock),
         prompts=_prompts(settings, leaves),
         counter=leaves.counter,
         limits=RetrievalLimits(timebox_s, timebox_s + SNAPSHOT_S, _at_once(settings)),

@@ -86,6 +86,10 @@ class OrchestratorSettings(ServiceSettings):
     generation_timeout_ms: Annotated[int, Also("GEN_TIMEOUT_MS")] = Field(
         30_000, ge=100, le=600_000, description="Milliseconds the longest generation may take."
     )
+    # As long as between two tokens: who has queued or read the prompt for 10 s will not answer while somebody waits.
+    first_token_ms: int = Field(
+        10_000, ge=50, le=600_000, description="Milliseconds a model may be silent before an extractive answer is made."
+    )
     token_stall_ms: int = Field(
         10_000, ge=100, le=600_000, description="Longest gap between two tokens in milliseconds."
     )

@@ -3,13 +3,14 @@
 Rule 1: a model that fails before its first word is replaced, and the answer says so (MODEL_COLD, _OVERLOADED,
         _UNAVAILABLE); one that fails later ends the answer where it is: two voices in one text would be worse.
 Rule 2: no passages, no model: the extractive generator says that nothing was found.
-Rule 3: the first word is due while an extractive answer still fits into the longest waiter's time. How long a text may
-        go on is the waiters' business (orchestrator.replay).
+Rule 3: the first word is due within `first_token_s`, and while an extractive answer still fits into the longest
+        waiter's time. How long a text may go on is the waiters' business (orchestrator.replay).
 Rule 4: an engine that does not stop at max_tokens is stopped, and the answer is cut for its length.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -74,23 +75,34 @@ class Speech:
         return self.stream.text
 
 
+@dataclass(frozen=True, slots=True)
+class SpeakingLimits:
+    """Seconds.
+
+    Attributes:
+        longest_s: Longest generation of a shared flight; its waiters leave, and end it, by themselves.
+        first_token_s: Longest silence of a model before its first word.
+        before_deadline_s: How long before the longest waiter's deadline the first word is due in any case.
+    """
+
+    longest_s: float
+    first_token_s: float
+    before_deadline_s: float
+
+
 class Speaker:
     """Says answers.
 
     Args:
         generator: The model of this installation.
         fallback: Extractive; the same object when there is no other model.
-        longest_s: Longest generation of a shared flight; its waiters leave, and end it, by themselves.
-        first_word_s: How long before the longest waiter's deadline the first word is due.
+        limits: How long the model may take.
     """
 
-    def __init__(
-        self, generator: Generator, fallback: Generator, *, longest_s: float, first_word_s: float, clock: Clock
-    ) -> None:
+    def __init__(self, generator: Generator, fallback: Generator, *, limits: SpeakingLimits, clock: Clock) -> None:
         self._generator = generator
         self._fallback = fallback
-        self._longest_s = longest_s
-        self._first_word_s = first_word_s
+        self._limits = limits
         self._clock = clock
 
     @property
@@ -110,8 +122,11 @@ class Speaker:
         began = self._clock()
         turn = _Turn(self._generator, prompt, sampling, flight)
         try:
-            async with flight.alarm(self._first_word_s) as alarm:
-                return await turn.say(self._budget(flight), lambda: alarm.reschedule(None))
+            async with (
+                flight.alarm(self._limits.before_deadline_s) as near_deadline,
+                asyncio.timeout(self._limits.first_token_s) as silent,
+            ):
+                return await turn.say(self._budget(flight), lambda: _off(near_deadline, silent))
         except (ModelUnavailable, DeadlineExceeded, TimeoutError) as error:
             has_begun = bool(turn.speech.text)
             lost = _lost(error, (self._clock() - began) * 1_000, has_begun=has_begun)
@@ -123,7 +138,7 @@ class Speaker:
 
     def _budget(self, flight: AnswerFlight) -> Budget:
         """A lone caller's own time; a shared flight's is open, since longer waiters may still board."""
-        longest = Budget.of(self._longest_s, self._clock)
+        longest = Budget.of(self._limits.longest_s, self._clock)
         return longest if flight.is_shared else Budget(min(longest.deadline, flight.deadline), self._clock)
 
 
@@ -175,6 +190,11 @@ class _Turn:
     def _end(self, end: GenerationEnd) -> None:
         self.emit(self.speech.stream.finish())
         self.speech.end = end
+
+
+def _off(*alarms: asyncio.Timeout) -> None:
+    for alarm in alarms:
+        alarm.reschedule(None)
 
 
 def _lost(error: RagError | TimeoutError, milliseconds: float, *, has_begun: bool) -> Degradation:

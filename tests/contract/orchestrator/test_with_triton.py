@@ -87,6 +87,21 @@ async def test_a_cancelled_ask_stops_the_model_within_three_tokens_and_200_ms(as
     assert await counted(triton_server, "trtllm", "tokens_total") - before - heard <= 3
 
 
+async def test_a_model_silent_before_its_first_token_is_replaced_and_stopped_long_before_the_deadline(
+    asked_of, triton_server, monkeypatch
+):
+    monkeypatch.setenv("ASKMESH_ORCHESTRATOR_FIRST_TOKEN_MS", "200")
+    cancelled = await counted(triton_server, "trtllm", "cancelled_total")
+    async with asked_of(triton_server) as served:
+        began = time.monotonic()
+        reply = await served.stub.Ask(asking("standin:stall=0"), timeout=60.0)
+        assert time.monotonic() - began < WAIT_S
+        await asyncio.wait_for(grown(triton_server, "trtllm", "cancelled_total", cancelled), WAIT_S)
+    assert [lost.reason for lost in reply.completed.degraded] == [pb.DEGRADED_REASON_MODEL_UNAVAILABLE]
+    assert reply.text  # the extractive one's; the direction in the question is no word of the sources
+    assert not reply.completed.is_partial
+
+
 @pytest.mark.parametrize("own_triton", ["standin:stall=0"], indirect=True)
 async def test_a_triton_that_is_gone_before_the_first_token_is_replaced(asked_of, own_triton):
     async with asked_of(own_triton) as served:

@@ -31,7 +31,7 @@ from orchestrator.types import (
     Sampling,
 )
 from tests.unit.orchestrator.virtual import now, virtual
-from tests.unit.orchestrator.world import BrokenCache, World, question
+from tests.unit.orchestrator.world import SPEAKING, BrokenCache, World, question
 
 
 def reasons(answer):
@@ -230,6 +230,25 @@ async def test_a_model_without_a_first_word_is_replaced_in_time(world):
     assert answer.text
     assert now() - began < 5.0 - 0.15
     assert world.generator.stopped_early == 1
+
+
+@virtual
+async def test_a_silent_model_is_replaced_after_the_first_token_limit_however_long_the_deadline(world):
+    world.generator.gap = 3_600.0
+    began = now()
+    answer = await world.ask(seconds=60.0)
+    assert reasons(answer) == [DegradedReason.MODEL_UNAVAILABLE]
+    assert "The lease lasts 30 seconds" in answer.text
+    assert SPEAKING.first_token_s <= now() - began < SPEAKING.first_token_s + 0.1
+    assert world.generator.stopped_early == 1
+
+
+@virtual
+async def test_the_first_token_limit_is_off_once_there_was_a_word(world):
+    world.generator.gap = SPEAKING.first_token_s / 3
+    answer = await world.ask(seconds=60.0)
+    assert answer.completed.finish_reason is FinishReason.STOP
+    assert reasons(answer) == []
 
 
 @virtual

@@ -22,7 +22,7 @@ from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.lookup import AnswerLookup, LookupLimits
 from orchestrator.pipeline import AskPipeline, Surroundings
 from orchestrator.prompt import PromptBuilder
-from orchestrator.speaking import Speaker
+from orchestrator.speaking import Speaker, SpeakingLimits
 from orchestrator.tokens import EstimatedTokenCounter
 from orchestrator.types import (
     Degradation,
@@ -42,6 +42,7 @@ MODEL = ModelInfo(
 )
 TEXT = "The lease lasts 30 seconds. A purger removes dead versions. Readers take the snapshot with every request."
 SAID = ("The lease ", "lasts 30 ", "seconds [1]", ".")
+SPEAKING = SpeakingLimits(longest_s=30.0, first_token_s=10.0, before_deadline_s=0.4)
 SNAPSHOT = Snapshot("uid-1", 7, "retrieval@1", "embedder@1")
 
 
@@ -233,7 +234,7 @@ class World:
         maker = AnswerMaker(
             retriever=self.retriever,
             embedder=self.embedder,
-            speaker=Speaker(model, fallback, longest_s=30.0, first_word_s=0.4, clock=now),
+            speaker=Speaker(model, fallback, limits=SPEAKING, clock=now),
             prompts=PromptBuilder(counter, 8_192),
             counter=counter,
             limits=RetrievalLimits(),
