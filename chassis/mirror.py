@@ -13,18 +13,26 @@ Rule 4: a committer begins by marking the name and deleting value and token; no 
 So a lost, late or repeated message, a flushed store and a store that only committers cannot reach cost time, never the
 order of what is seen. tests/unit/chassis/test_mirror.py drives this very code through such faults.
 
+Filling is the committers' too: a reader hands its token to whoever it asks for the source, and that process fills. So
+nothing is ever mirrored of a source whose committers keep no mirror, or keep it in another store.
+
 Does not: survive a store that forgets what it had acknowledged and keeps what it had forgotten (a replica that is
-promoted with an old value) within TTL_S, or a store whose clock steps back.
+promoted with an old value) within TTL_S, or a store whose clock steps back. Sealed values (chassis.sealed_mirror) bound
+both to a few seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
+
+from chassis.errors import BackendUnavailable
 
 TTL_S: Final = 2.0  # what an acknowledgement waits at most while the store is down
 # Clocks of two machines run apart by far less; a message sent last thing may still be executed at once, not later.
@@ -33,8 +41,8 @@ WAIT_S: Final = TTL_S * 1.05
 MARK_S: Final = 10.0
 
 
-class MirrorUnavailable(Exception):
-    """The store did not answer; what was asked of it may be done, undone or be done later."""
+class MirrorUnavailable(BackendUnavailable):
+    """The store did not answer; what was asked of it may be done, undone or be done later. Leaves no service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,14 @@ class Reading:
     is_filler: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The value; without one, the token to have it filled under ("": somebody else fills, or nobody can)."""
+
+    value: bytes | None = None
+    token: str = ""
+
+
 class MirrorStore(Protocol):
     """Each method is one step that nothing comes between. All raise MirrorUnavailable."""
 
@@ -52,8 +68,8 @@ class MirrorStore(Protocol):
         """The value; without one the token is taken, unless another stands or a mark does."""
         ...
 
-    async def fill(self, name: str, token: str, value: bytes) -> None:
-        """Write the value for the rest of the token's life, if it stands and no mark does."""
+    async def fill(self, name: str, token: str, value: bytes) -> bool:
+        """Write the value for the rest of the token's life, if it stands and no mark does; whether it was written."""
         ...
 
     async def begin(self, name: str, mark: str) -> None:
@@ -65,8 +81,13 @@ class MirrorStore(Protocol):
         ...
 
 
+def mirror_name(tenant: str, collection: str) -> str:
+    """What a collection's snapshot is kept under; tenants' own words stay out of the store."""
+    return hashlib.sha256(json.dumps([tenant, collection]).encode()).hexdigest()
+
+
 class Mirror:
-    """The two sides of the protocol.
+    """The sides of the protocol: `read` for readers; `fill` and `committing` for who has the source.
 
     Args:
         sleep: Waits seconds on a monotonic clock.
@@ -76,20 +97,22 @@ class Mirror:
         self._store = store
         self._sleep = sleep
 
-    async def current(self, name: str, read_source: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The value: never one that a commit had passed which was acknowledged before this call began."""
+    async def read(self, name: str) -> Found:
+        """The value: never one that a commit had passed which was acknowledged before this call began.
+
+        Raises:
+            MirrorUnavailable: read the source.
+        """
         token = uuid.uuid4().hex
+        reading = await self._store.read(name, token)
+        return Found(reading.value, token if reading.is_filler else "")
+
+    async def fill(self, name: str, token: str, value: bytes) -> bool:
+        """Mirror what was read from the source after `token` was taken; whether that was done."""
         try:
-            reading = await self._store.read(name, token)
+            return await self._store.fill(name, token, value)
         except MirrorUnavailable:
-            return await read_source()
-        if reading.value is not None:
-            return reading.value
-        value = await read_source()
-        if reading.is_filler:
-            with suppress(MirrorUnavailable):
-                await self._store.fill(name, token, value)
-        return value
+            return False
 
     @asynccontextmanager
     async def committing(self, name: str) -> AsyncIterator[None]:

@@ -16,8 +16,13 @@ from chassis.mirror import MARK_S, TTL_S, MirrorUnavailable, Reading
 
 PREFIX: Final = "askmesh:mirror:1:"
 
-# KEYS of all: value, token, marks.
+# KEYS of all: value, token, marks. Whatever lies under them is ours only with the right type and an expiry; deleting
+# anything there is always safe (chassis.mirror), so what is not ours goes, and no forged key outlives the next step.
 _READ = """
+local function is_ours(key, kind) return redis.call('TYPE', key).ok == kind and redis.call('PTTL', key) >= 0 end
+for i, kind in ipairs({'string', 'string', 'set'}) do
+  if not is_ours(KEYS[i], kind) then redis.call('DEL', KEYS[i]) end
+end
 local value = redis.call('GET', KEYS[1])
 if value then return {value, 0} end
 if redis.call('EXISTS', KEYS[3]) == 1 then return {false, 0} end
@@ -26,7 +31,8 @@ return {false, 0}
 """
 
 _FILL = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] or redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+if redis.call('TYPE', KEYS[2]).ok ~= 'string' or redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+if redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
 local left_ms = redis.call('PTTL', KEYS[2])
 redis.call('DEL', KEYS[2])
 if left_ms < 1 then return 0 end
@@ -36,6 +42,7 @@ return 1
 
 _BEGIN = """
 redis.call('DEL', KEYS[1], KEYS[2])
+if redis.call('TYPE', KEYS[3]).ok ~= 'set' then redis.call('DEL', KEYS[3]) end
 redis.call('SADD', KEYS[3], ARGV[1])
 redis.call('PEXPIRE', KEYS[3], ARGV[2])
 return 1
@@ -44,7 +51,7 @@ return 1
 # Allowed when memory is out: it only deletes.
 _END = """#!lua flags=allow-oom
 redis.call('DEL', KEYS[1], KEYS[2])
-redis.call('SREM', KEYS[3], ARGV[1])
+if redis.call('TYPE', KEYS[3]).ok == 'set' then redis.call('SREM', KEYS[3], ARGV[1]) else redis.call('DEL', KEYS[3]) end
 return 1
 """
 
@@ -70,9 +77,9 @@ class RedisMirrorStore:
         value, is_filler = reply
         return Reading(value, bool(is_filler))
 
-    async def fill(self, name: str, token: str, value: bytes) -> None:
+    async def fill(self, name: str, token: str, value: bytes) -> bool:
         async with _translated():
-            await self._fill(keys=_keys(name), args=[token, value])
+            return bool(await self._fill(keys=_keys(name), args=[token, value]))
 
     async def begin(self, name: str, mark: str) -> None:
         async with _translated():
@@ -92,4 +99,4 @@ async def _translated() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as exc:
-        raise MirrorUnavailable from exc
+        raise MirrorUnavailable("the mirror did not answer") from exc

@@ -31,8 +31,10 @@ class Model:
 
     def fill(self, name, token, value):
         self._expire()
-        if self.token is not None and self.token[0] == token and not self.marks:
-            self.value, self.token = (value, self.token[1]), None
+        if self.token is None or self.token[0] != token or self.marks:
+            return False
+        self.value, self.token = (value, self.token[1]), None
+        return True
 
     def begin(self, name, mark):
         self._expire()

@@ -17,10 +17,14 @@ from chassis.mirror import MARK_S, TTL_S, Mirror, MirrorUnavailable
 from tests.unit.chassis.mirror_model import Model, Step, SteppedStore
 
 NAME = "tenant/docs"
-HISTORIES = 10_000  # each of the mistakes below is found in the first thousand
+HISTORIES = 10_000  # each of the mistakes below is found in the first two thousand
 MOVES = 40
 AT_ONCE = 3  # readers and committers; every mistake below shows with one committer and two readers
 STORE_STEPS = ("read", "fill", "begin", "end")
+
+
+def lost():
+    return MirrorUnavailable("lost")
 
 
 async def sleep(seconds):
@@ -29,6 +33,20 @@ async def sleep(seconds):
 
 async def read_source():
     return await Step("source")
+
+
+async def current(mirror):
+    """A reader and, from its source on, the process it asks: that one fills what it read, under the reader's token."""
+    try:
+        found = await mirror.read(NAME)
+    except MirrorUnavailable:
+        return await read_source()
+    if found.value is not None:
+        return found.value
+    value = await read_source()
+    if found.token:
+        await mirror.fill(NAME, found.token, value)
+    return value
 
 
 async def commit(mirror):
@@ -56,6 +74,7 @@ class Machine:
         self.actors: list[Actor] = []
         self.late: list[Step] = []
         self.is_faultless = True
+        self.is_cut_off = False
 
     def run(self):
         for _ in range(MOVES):
@@ -69,23 +88,34 @@ class Machine:
         moves = {self.a_reader_begins: 2.0, self.a_committer_begins: 1.0} if len(self.actors) < AT_ONCE else {}
         if self.actors:
             moves[self.one_goes_on] = 8.0
+        moves[self.committers_are_cut_off] = 0.5
         if self.reaching_out():
             moves[self.a_message_fails] = 1.0
         if self.late:
             moves[self.a_late_message_arrives] = 1.0
         if self.model.holds_something():
             moves |= {self.the_store_is_flushed: 0.3, self.time_passes: 1.0}
+        if any(actor.step.kind == "sleep until" for actor in self.actors):
+            moves[self.a_moment_passes] = 3.0
         return moves
 
     def a_reader_begins(self):
-        self.begin("reader", self.mirror.current(NAME, read_source))
+        self.begin("reader", current(self.mirror))
 
     def a_committer_begins(self):
         self.begin("committer", commit(self.mirror))
 
     def one_goes_on(self):
         actor = self.chance.choice(self.actors)
-        self.resume(actor, self.done(actor.step))
+        if self.is_cut_off and actor.kind == "committer" and actor.step.kind in STORE_STEPS:
+            self.is_faultless = False
+            self.resume(actor, None, lost())
+        else:
+            self.resume(actor, self.done(actor.step))
+
+    def committers_are_cut_off(self):
+        """From the store, while readers reach it; or reach it again."""
+        self.is_cut_off = not self.is_cut_off
 
     def a_message_fails(self):
         actor = self.chance.choice(self.reaching_out())
@@ -95,7 +125,7 @@ class Machine:
                 self.done(actor.step)
             case "late":
                 self.late.append(actor.step)
-        self.resume(actor, None, MirrorUnavailable())
+        self.resume(actor, None, lost())
 
     def a_late_message_arrives(self):
         self.done(self.late.pop(self.chance.randrange(len(self.late))))
@@ -108,6 +138,10 @@ class Machine:
         self.model.now += self.chance.choice([0.1, 0.5, TTL_S - 0.1, TTL_S, MARK_S])
         if any(actor.kind == "committer" for actor in self.actors):
             self.is_faultless = False  # its mark may have ended before it did
+
+    def a_moment_passes(self):
+        """In a committer's wait: what still lives then was not to have a longer life than the wait."""
+        self.model.now += 0.5
 
     def reaching_out(self):
         return [actor for actor in self.actors if actor.step.kind in STORE_STEPS]
@@ -124,8 +158,8 @@ class Machine:
             case "swap":
                 self.head += 1
                 return self.head
-            case "sleep":
-                self.model.now += step.arguments[0]
+            case "sleep until":
+                self.model.now = max(self.model.now, step.arguments[0])
                 return None
             case _:
                 return getattr(self.model, step.kind)(*step.arguments)
@@ -136,6 +170,9 @@ class Machine:
         except StopIteration as finished:
             self.actors.remove(actor)
             self.finished(actor, finished.value)
+        else:
+            if actor.step.kind == "sleep":  # its time runs from now on, not from when chance has it wake
+                actor.step = Step("sleep until", (self.model.now + actor.step.arguments[0],))
 
     def finished(self, actor, value):
         if actor.kind == "committer":
@@ -147,7 +184,7 @@ class Machine:
         for actor in self.actors:
             with suppress(StopIteration, MirrorUnavailable):
                 while True:
-                    actor.work.throw(MirrorUnavailable())
+                    actor.work.throw(lost())
 
 
 def explore(model=Model, mirror=Mirror):
@@ -170,14 +207,15 @@ def test_no_reader_sees_what_an_acknowledged_commit_had_passed():
 class FillsWithoutToken(Model):
     def fill(self, name, token, value):
         self.value = (value, self.now + self.ttl_s)
+        return True
 
 
 class ExtendsLives(Model):
     def fill(self, name, token, value):
-        before = self.value
-        super().fill(name, token, value)
-        if self.value is not before:
+        is_filled = super().fill(name, token, value)
+        if is_filled:
             self.value = (value, self.now + self.ttl_s)
+        return is_filled
 
 
 class KeepsTokensAtTheEnd(Model):
