@@ -14,11 +14,14 @@ import grpc
 from chassis import logs
 from chassis.admission import Admission
 from chassis.auth import Authenticator
-from chassis.breaker import Breaker, Thresholds
+from chassis.breaker import OPTIONAL, Breaker, Thresholds
 from chassis.channel import open_channel
 from chassis.composition import build_admission, build_authenticator
 from chassis.errors import EmbedderUnavailable, RetrieverUnavailable
+from chassis.guarded_mirror import GuardedMirrorStore
 from chassis.lifecycle import run
+from chassis.mirror import Mirror, MirrorUnavailable
+from chassis.sealed_mirror import SealedMirrorStore
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.settings import load
 from chassis.telemetry import Telemetry, build_telemetry
@@ -30,16 +33,18 @@ from orchestrator.cache.opening import open_cache
 from orchestrator.generation.extractive import ExtractiveGenerator
 from orchestrator.generation.gated import GatedGenerator
 from orchestrator.generation.opening import open_generator
-from orchestrator.metrics import HEDGED
+from orchestrator.metrics import HEDGED, MIRROR_REJECTED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline
 from orchestrator.ports import Generator, Retriever, SnapshotSource, TokenCounter
 from orchestrator.retrieval.grpc import GrpcRetriever
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
 from orchestrator.retrieval.hedged import HedgedRetriever
+from orchestrator.retrieval.mirrored import MirroredSnapshots
 from orchestrator.retrieval.observed import ObservedRetriever
 from orchestrator.service import OrchestratorServicer, binding
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.shared import SharedRedis, open_shared
 from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
 from orchestrator.types import Sampling
 
@@ -101,10 +106,11 @@ async def build(
         fallback = MeteredGenerator(extractive, counter, telemetry)
         chosen = generator or open_generator(settings, telemetry, stack)
         model = MeteredGenerator(chosen, counter, telemetry) if chosen is not None else fallback
-        snapshots, retriever = _retriever(settings, channel, telemetry)
-        leaves = Leaves(
-            snapshots, retriever, embedder, model, fallback, open_cache(settings, telemetry, stack), counter
-        )
+        shared = open_shared(settings, stack)
+        source, retriever = _retriever(settings, channel, telemetry)
+        snapshots = source if settings.mirror == "off" else _mirrored(source, shared, telemetry)
+        cache = open_cache(settings, telemetry, shared)
+        leaves = Leaves(snapshots, retriever, embedder, model, fallback, cache, counter)
         pipeline = assemble(settings, leaves)
         stack.push_async_callback(pipeline.closed)
         bindings = (_bound(settings, pipeline, telemetry),)
@@ -132,7 +138,7 @@ def _bound(settings: OrchestratorSettings, pipeline: AskPipeline, telemetry: Tel
 
 def _retriever(
     settings: OrchestratorSettings, channel: grpc.aio.Channel, telemetry: Telemetry
-) -> tuple[SnapshotSource, Retriever]:
+) -> tuple[GuardedRetriever, Retriever]:
     """The retriever behind its breaker, for snapshots; and hedged and traced, for passages."""
     thresholds = Thresholds(min_calls=MIN_CALLS)
     breaker = Breaker("retriever", error=RetrieverUnavailable, thresholds=thresholds, telemetry=telemetry)
@@ -145,6 +151,19 @@ def _retriever(
         on_hedge=telemetry.counter(HEDGED).inc,
     )
     return guarded, ObservedRetriever(hedged, telemetry)
+
+
+def _mirrored(source: GuardedRetriever, shared: SharedRedis | None, telemetry: Telemetry) -> SnapshotSource:
+    """Snapshots from the mirror first."""
+    from chassis.redis_mirror import RedisMirrorStore  # noqa: PLC0415  # with askmesh[cluster] only
+
+    assert shared is not None, "opened for whoever says redis"
+    telemetry.declare(MIRROR_REJECTED)
+    sealed = SealedMirrorStore(
+        RedisMirrorStore(shared.client), shared.secret, on_rejected=telemetry.counter(MIRROR_REJECTED).inc
+    )
+    breaker = Breaker("snapshot mirror", error=MirrorUnavailable, thresholds=OPTIONAL, telemetry=telemetry)
+    return MirroredSnapshots(source, Mirror(GuardedMirrorStore(sealed, breaker)), telemetry)
 
 
 async def _open_embedder(

@@ -63,6 +63,15 @@ CACHE_NOT_STORED: Final = Metric(
     "askmesh_cache_not_stored_total", Kind.COUNTER, "Answers the cache had no room for, or that were too large."
 )
 HEDGED: Final = Metric("askmesh_hedged_total", Kind.COUNTER, "Retrievals that were tried a second time.")
+MIRROR: Final = Metric(
+    "askmesh_snapshot_mirror_total",
+    Kind.COUNTER,
+    "Snapshots by where they came from: hit, or from the retriever (filled, refused, asked, unavailable).",
+    ("outcome",),
+)
+MIRROR_REJECTED: Final = Metric(
+    "askmesh_snapshot_mirror_rejected_total", Kind.COUNTER, "Mirrored values that were not signed by us, or too old."
+)
 STAGE: Final = Metric("askmesh_stage_seconds", Kind.HISTOGRAM, "Seconds of one stage of an ask.", ("stage",))
 
 METRICS: Final = (
@@ -88,6 +97,8 @@ METRICS: Final = (
     CACHE_REJECTED,
     CACHE_NOT_STORED,
     HEDGED,
+    MIRROR,
+    MIRROR_REJECTED,
     STAGE,
 )
 

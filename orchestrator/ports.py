@@ -16,6 +16,7 @@ from orchestrator.types import (
     CachedAnswer,
     CacheKey,
     Candidate,
+    Filling,
     GenerationEvent,
     ModelInfo,
     Prompt,
@@ -25,7 +26,7 @@ from orchestrator.types import (
     Snapshot,
 )
 
-__all__ = ["AnswerCache", "Embedder", "Generator", "Retriever", "SnapshotSource", "TokenCounter"]
+__all__ = ["AnswerCache", "Embedder", "Generator", "Retriever", "SnapshotFiller", "SnapshotSource", "TokenCounter"]
 
 
 class SnapshotSource(Protocol):
@@ -34,6 +35,12 @@ class SnapshotSource(Protocol):
 
         Raises CollectionNotFound, CatalogueUnavailable, RetrieverUnavailable, DeadlineExceeded.
         """
+        ...
+
+
+class SnapshotFiller(Protocol):
+    async def fill(self, question: Question, token: str, *, budget: Budget) -> Filling:
+        """As SnapshotSource.snapshot, and whether the retriever has put it into the mirror under the token."""
         ...
 
 

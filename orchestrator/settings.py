@@ -109,15 +109,22 @@ class OrchestratorSettings(ServiceSettings):
         0.90, ge=0.5, le=1.0, description="Cosine from which on two questions may be the same; the guard decides."
     )
 
+    mirror: Literal["off", "redis"] = Field(
+        "off", description="redis: read snapshots there first; used once the retrievers have mirror=redis as well."
+    )
+
     redis_url: SecretStr = Field(
         SecretStr(""), description="redis://, rediss:// or unix:// with user and password; empty: host and port below."
     )
-    redis_host: Annotated[str, Also("SPRING_REDIS_HOST")] = Field("127.0.0.1", description="For cache=redis.")
+    redis_host: Annotated[str, Also("SPRING_REDIS_HOST")] = Field(
+        "127.0.0.1", description="For whatever says redis above."
+    )
     redis_port: Annotated[int, Also("SPRING_REDIS_PORT")] = Field(6379, ge=1, le=65_535, description="As above.")
     # 52 ms is what a hung Redis then costs an ask, until the breaker opens; redis-py as it comes takes over 30 s.
     redis_timeout_ms: int = Field(50, ge=5, le=5_000, description="Milliseconds Redis may take to connect or to reply.")
     redis_secret: SecretStr = Field(
-        SecretStr(""), description="Signs cached answers, at least 16 characters, the same in all replicas."
+        SecretStr(""),
+        description="Signs what is kept in Redis, at least 16 characters, the same in all replicas and retrievers.",
     )
 
     default_max_tokens: int = Field(512, ge=1, le=4_096, description="Tokens generated when a request names no limit.")

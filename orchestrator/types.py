@@ -93,6 +93,14 @@ class Snapshot:
     embedder_fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A snapshot from the retriever, and whether it lies in the mirror now."""
+
+    snapshot: Snapshot
+    is_mirrored: bool
+
+
 class DegradedReason(StrEnum):
     LEXICAL_UNAVAILABLE = "LEXICAL_UNAVAILABLE"
     DENSE_UNAVAILABLE = "DENSE_UNAVAILABLE"

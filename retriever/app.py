@@ -32,9 +32,11 @@ from embedding.tokenizer import WordPieceTokenizer
 from retriever.ingest.commit import Committer
 from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.parsing import Parser
+from retriever.ingest.settled import SettledWriter
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.ingest_stream import StreamLimits
 from retriever.metrics import RETRIEVER_METRICS
+from retriever.mirroring import open_mirror
 from retriever.observed import ObservedRetrieval, ObservedWriter
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
 from retriever.reading import CatalogueReader
@@ -98,7 +100,7 @@ async def build(
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         if embedder is None:
             embedder = await _open_embedder(stack, settings, telemetry)
-        process = Process(owner, embedder, telemetry)
+        process = Process(owner, embedder, telemetry, open_mirror(settings, stack))
         leaves = await open_leaves(stack, settings, process)
         bindings = await _bindings(stack, settings, leaves, process)
         admission = build_admission(settings, methods=_limits(settings))
@@ -161,14 +163,14 @@ async def _bindings(
         tokens=_token_spans(shared.embedder),
     )
     limits = WriterLimits(settings.max_document_bytes, settings.ingest_bytes_in_flight)
-    writer = ObservedWriter(DocumentWriter(tools, limits), shared.telemetry)
+    writer = ObservedWriter(SettledWriter(DocumentWriter(tools, limits), leaves.heads), shared.telemetry)
     pipeline = RetrievalPipeline(_sources(leaves, snapshots, shared), timebox_s=settings.retrieval_timeout_ms / 1e3)
     retrieval = ObservedRetrieval(pipeline, shared.telemetry)
     reader = CatalogueReader(snapshots=snapshots, heads=stores.heads, records=stores.records)
     tokens = PageTokens(settings.page_token_key.get_secret_value().encode() or secrets.token_bytes(32))
     stream = StreamLimits(settings.documents_in_flight, settings.document_timeout_s, settings.max_document_bytes)
     return _bound(
-        RetrieverService(retrieval, reader, default_top_k=settings.default_top_k),
+        RetrieverService(retrieval, reader, leaves.heads, default_top_k=settings.default_top_k),
         DocumentService(writer, reader, tokens, stream_limits=stream),
         CollectionService(writer, reader, tokens),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 from rag.retriever.v1 import (
     collection_pb2,
@@ -16,27 +16,38 @@ from rag.retriever.v1 import (
 )
 
 from chassis.auth import require
+from chassis.budget import Budget
 from chassis.context import CallContext, current
 from chassis.identity import ROLE_ADMIN, ROLE_ASK, ROLE_INGEST
 from retriever.ingest_stream import IngestStream, StreamLimits
 from retriever.observed import Retrieves, Writes
 from retriever.reading import CatalogueReader
+from retriever.types import CollectionHead
 from retriever.wire import checks
 from retriever.wire.checks import Violations
 from retriever.wire.documents import from_put, from_record, from_view, to_whole_source
 from retriever.wire.paging import PageTokens
-from retriever.wire.retrieval import from_head, from_retrieval, to_query
+from retriever.wire.retrieval import from_head, from_retrieval, to_query, to_snapshot_request
 from retriever.wire.values import to_filter
 
 ServicerContext = Any  # the frame hands everything over through chassis.context
 
 
+class FillsMirror(Protocol):
+    """retriever.ingest.mirrored.MirroredHeads, as this service uses it."""
+
+    async def fill(self, head: CollectionHead, token: str, value: bytes, *, budget: Budget) -> bool: ...
+
+
 class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
     """Passages for a query."""
 
-    def __init__(self, retrieval: Retrieves, reader: CatalogueReader, *, default_top_k: int) -> None:
+    def __init__(
+        self, retrieval: Retrieves, reader: CatalogueReader, mirror: FillsMirror, *, default_top_k: int
+    ) -> None:
         self._retrieval = retrieval
         self._reader = reader
+        self._mirror = mirror
         self._default_top_k = default_top_k
 
     async def Retrieve(  # noqa: N802  # the contract's name, as are all of this module's
@@ -55,8 +66,13 @@ class RetrieverService(retriever_pb2_grpc.RetrieverServiceServicer):
         _context: ServicerContext,
     ) -> retriever_pb2.Snapshot:
         call = _call(ROLE_ASK)
-        head = await self._reader.head(call.identity, _collection(request.collection), call.budget.less())
-        return from_head(head, self._retrieval.fingerprint)
+        collection, token, budget = *to_snapshot_request(request), call.budget.less()
+        head = await self._reader.head(call.identity, collection, budget)
+        reply = from_head(head, self._retrieval.fingerprint)
+        if token:
+            # What is mirrored is the reply itself: every reader of the contract can read it.
+            reply.mirrored = await self._mirror.fill(head, token, reply.SerializeToString(), budget=budget)
+        return reply
 
 
 class DocumentService(document_pb2_grpc.DocumentServiceServicer):

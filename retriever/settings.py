@@ -47,6 +47,18 @@ class RetrieverSettings(ServiceSettings):
         description="Begins every name in the cluster's stores; installations that share a store need different ones.",
     )
 
+    mirror: Literal["off", "redis"] = Field(
+        "off", description="redis: keep every collection's snapshot in Redis, for orchestrators with mirror=redis."
+    )
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="redis://, rediss:// or unix:// with user and password, for mirror=redis."
+    )
+    redis_secret: SecretStr = Field(
+        SecretStr(""), description="Signs what is mirrored, at least 16 characters, the orchestrators' own."
+    )
+    # What a hung Redis adds to a write, twice; after that the write waits out the mirror's 2.1 s.
+    redis_timeout_ms: int = Field(50, ge=5, le=5_000, description="Milliseconds Redis may take to connect or to reply.")
+
     embedder: Literal["onnx", "triton", "none"] = Field(
         "onnx", description="onnx: MiniLM in this process; triton: the same in fp32 on Triton; none: lexical only."
     )

@@ -181,7 +181,11 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class CollectionHead:
-    """A collection's record in the catalogue: its snapshot, and what its first document fixed."""
+    """A collection's record in the catalogue: its snapshot, and what its first document fixed.
+
+    Attributes:
+        mirror: The snapshot mirror that may hold this head (retriever.ingest.mirrored); "" = none does.
+    """
 
     tenant: str
     name: str
@@ -193,6 +197,7 @@ class CollectionHead:
     updated_at: datetime
     revision: int = 0  # the compare-and-swap token; 0 = not stored yet
     staged: Staged | None = None  # what may take the place of the snapshot's uid; readers never see it
+    mirror: str = ""
 
     @property
     def uids(self) -> tuple[str, ...]:

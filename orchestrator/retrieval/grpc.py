@@ -23,6 +23,7 @@ from orchestrator.types import (
     Comparison,
     Degradation,
     DegradedReason,
+    Filling,
     Filter,
     Not,
     Or,
@@ -51,13 +52,16 @@ class GrpcRetriever:
         self._metadata = (HEDGE_HEADER,) if is_hedge else ()
 
     async def snapshot(self, question: Question, *, budget: Budget) -> Snapshot:
+        return (await self.fill(question, "", budget=budget)).snapshot
+
+    async def fill(self, question: Question, token: str, *, budget: Budget) -> Filling:
         budget.check("snapshot")
-        request = pb.GetSnapshotRequest(collection=question.collection)
+        request = pb.GetSnapshotRequest(collection=question.collection, mirror_token=token)
         try:
             reply = await self._stub.GetSnapshot(request, timeout=budget.remaining_s(), metadata=self._metadata)
         except grpc.RpcError as exc:
             raise _translated(exc) from exc
-        return _snapshot(reply)
+        return Filling(snapshot_from_wire(reply), reply.mirrored)
 
     async def retrieve(
         self, question: Question, vector: Sequence[float] | None, fingerprint: str, *, budget: Budget
@@ -79,7 +83,7 @@ class GrpcRetriever:
             raise _translated(exc) from exc
         return Retrieval(
             sources=tuple(_source(marker, passage) for marker, passage in enumerate(reply.passages, start=1)),
-            snapshot=_snapshot(reply.snapshot),
+            snapshot=snapshot_from_wire(reply.snapshot),
             degraded=tuple(_degradation(lost) for lost in reply.degraded),
         )
 
@@ -92,7 +96,8 @@ def _translated(exc: grpc.RpcError) -> RagError:
     return error
 
 
-def _snapshot(reply: pb.Snapshot) -> Snapshot:
+def snapshot_from_wire(reply: pb.Snapshot) -> Snapshot:
+    """Of a reply, or of the mirror, which holds replies."""
     return Snapshot(
         collection_uid=reply.collection_uid,
         generation=reply.generation,

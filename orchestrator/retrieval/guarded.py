@@ -1,6 +1,6 @@
 """The retriever behind a circuit breaker: while it is down, an ask learns so at once instead of after a timebox.
 
-Decorates Retriever and SnapshotSource together: one server, one breaker.
+Decorates Retriever, SnapshotSource and SnapshotFiller together: one server, one breaker.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 
 from chassis.breaker import Breaker
 from chassis.budget import Budget
-from orchestrator.ports import Retriever, SnapshotSource
-from orchestrator.types import Question, Retrieval, Snapshot
+from orchestrator.ports import Retriever, SnapshotFiller, SnapshotSource
+from orchestrator.types import Filling, Question, Retrieval, Snapshot
 
 FAIR_S = 0.1  # a caller who allows less than this says nothing about the retriever when its time runs out
 MIN_CALLS = 8  # one wave of a full gate opens it: whoever waits behind that wave is told at once
@@ -19,8 +19,8 @@ MIN_CALLS = 8  # one wave of a full gate opens it: whoever waits behind that wav
 Result = TypeVar("Result")
 
 
-class _Both(Retriever, SnapshotSource, Protocol):
-    """One object that is both."""
+class _All(Retriever, SnapshotSource, SnapshotFiller, Protocol):
+    """One object that is all three."""
 
 
 class GuardedRetriever:
@@ -31,12 +31,15 @@ class GuardedRetriever:
         breaker: Made with error=RetrieverUnavailable and min_calls=MIN_CALLS.
     """
 
-    def __init__(self, inner: _Both, breaker: Breaker) -> None:
+    def __init__(self, inner: _All, breaker: Breaker) -> None:
         self._inner = inner
         self._breaker = breaker
 
     async def snapshot(self, question: Question, *, budget: Budget) -> Snapshot:
         return await self._through(budget, lambda: self._inner.snapshot(question, budget=budget))
+
+    async def fill(self, question: Question, token: str, *, budget: Budget) -> Filling:
+        return await self._through(budget, lambda: self._inner.fill(question, token, budget=budget))
 
     async def retrieve(
         self, question: Question, vector: Sequence[float] | None, fingerprint: str, *, budget: Budget

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from chassis.budget import Budget
@@ -11,8 +11,10 @@ from chassis.errors import SettingsInvalid
 from chassis.telemetry import Telemetry
 from embedding.ports import Embedder
 from retriever.ingest.commit import Stores
+from retriever.ingest.mirrored import MirroredHeads
 from retriever.ingest.purge import Janitor
-from retriever.ports import DenseLeg, HeadSurvey, LexicalLeg
+from retriever.mirroring import KeptMirror
+from retriever.ports import CollectionHeads, DenseLeg, HeadSurvey, LexicalLeg
 from retriever.settings import RetrieverSettings
 
 RECOVERY_BUDGET_S: Final = 60.0  # as opening the store: after a crash every head is looked at
@@ -21,9 +23,14 @@ NO_EMBEDDER: Final = "none"  # a dense leg that is neither written nor searched
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """One set of leaves, opened."""
+    """One set of leaves, opened.
+
+    Attributes:
+        heads: Those of `stores`, by the name that knows of the snapshot mirror.
+    """
 
     stores: Stores
+    heads: MirroredHeads
     dense: DenseLeg
     lexical: LexicalLeg
     survey: HeadSurvey
@@ -36,11 +43,16 @@ class Process:
     Attributes:
         owner: Its name in leases and transactions; no other process has it.
         embedder: Whose vectors the dense leg keeps; None: lexical search only.
+        mirror: Of the collections' snapshots.
     """
 
     owner: str
     embedder: Embedder | None
     telemetry: Telemetry
+    mirror: KeptMirror = field(default_factory=KeptMirror)
+
+    def mirrored(self, heads: CollectionHeads) -> MirroredHeads:
+        return MirroredHeads(heads, self.mirror.mirror, mark=self.mirror.mark)
 
 
 async def open_leaves(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Leaves:
@@ -60,11 +72,12 @@ async def _embedded(stack: AsyncExitStack, settings: RetrieverSettings, process:
     from retriever.search.embedded import open_embedded  # noqa: PLC0415  # one arm, one set of clients
 
     store = await stack.enter_async_context(open_embedded(settings.data_folder.expanduser()))
-    stores = Stores(heads=store.heads, records=store.records, dense=store.dense, lexical=store.lexical)
+    heads = process.mirrored(store.heads)
+    stores = Stores(heads=heads, records=store.records, dense=store.dense, lexical=store.lexical)
     janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=process.owner)
     await janitor.recover(budget=Budget.of(RECOVERY_BUDGET_S))  # the folder's lock says we are alone
     await stack.enter_async_context(janitor.running())
-    return Leaves(stores, store.dense, store.lexical, store.heads)
+    return Leaves(stores, heads, store.dense, store.lexical, store.heads)
 
 
 async def _cluster(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Leaves:
@@ -89,10 +102,11 @@ async def _cluster(stack: AsyncExitStack, settings: RetrieverSettings, process: 
         dim=process.embedder.dim if process.embedder else 0,
         namespace=settings.store_prefix,
     )
-    stores = Stores(heads=store.heads, records=store.records, dense=dense, lexical=store.lexical)
+    heads = process.mirrored(store.heads)
+    stores = Stores(heads=heads, records=store.records, dense=dense, lexical=store.lexical)
     janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=process.owner)
     await stack.enter_async_context(janitor.running())
-    return Leaves(stores, dense, store.lexical, store.heads)
+    return Leaves(stores, heads, dense, store.lexical, store.heads)
 
 
 def _require_addresses(settings: RetrieverSettings) -> None:

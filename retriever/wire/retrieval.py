@@ -24,6 +24,7 @@ from retriever.wire.values import from_scalar, to_filter
 
 MAX_VECTOR_VALUES: Final = 4_096  # no embedder in use has more dimensions
 MAX_FINGERPRINT_CHARS: Final = 256
+MAX_TOKEN_CHARS: Final = 64
 _LEGS: Final = {
     pb.LEGS_UNSPECIFIED: Legs.HYBRID,
     pb.LEGS_HYBRID: Legs.HYBRID,
@@ -54,6 +55,15 @@ def to_query(request: pb.RetrieveRequest, default_top_k: int) -> RetrievalQuery:
     )
     found.check()
     return query
+
+
+def to_snapshot_request(request: pb.GetSnapshotRequest) -> tuple[str, str]:
+    """The collection and the mirror's token. Raises InvalidRequest, listing every bad field."""
+    found = Violations()
+    collection = checks.collection(request.collection, found)
+    token = checks.length(request.mirror_token, MAX_TOKEN_CHARS, "mirror_token", found)
+    found.check()
+    return collection, token
 
 
 def _text(query: str, found: Violations) -> str:

@@ -147,6 +147,7 @@ def _body(head: CollectionHead) -> str:
             "created_at": to_micros(head.created_at),
             "updated_at": to_micros(head.updated_at),
             "staged": astuple(head.staged) if head.staged else None,
+            "mirror": head.mirror,
         }
     )
 
@@ -171,4 +172,5 @@ def _head(row: tuple[Any, ...]) -> CollectionHead:
         updated_at=from_micros(body["updated_at"]),
         revision=revision,
         staged=Staged(*body["staged"]) if body.get("staged") else None,
+        mirror=body.get("mirror", ""),  # heads from before there were mirrors have none
     )

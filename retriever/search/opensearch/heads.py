@@ -198,6 +198,7 @@ def _head_source(head: CollectionHead) -> dict[str, Any]:
             "created_at": to_micros(head.created_at),
             "updated_at": to_micros(head.updated_at),
             "staged": astuple(head.staged) if head.staged else None,
+            "mirror": head.mirror,
         },
     }
 
@@ -221,4 +222,5 @@ def _head(source: dict[str, Any], revision: int) -> CollectionHead:
         updated_at=from_micros(body["updated_at"]),
         revision=revision,
         staged=Staged(*body["staged"]) if body.get("staged") else None,
+        mirror=body.get("mirror", ""),  # heads from before there were mirrors have none
     )
