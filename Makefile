@@ -36,8 +36,8 @@ eval: setup-leaves ## Retrieval and answer quality against thresholds
 bench: setup-dev ## Latencies and throughput beside the floors of this machine
 	@$(VENV)/python -m bench $(ARGS)
 
-faults: setup-dev ## Break things on purpose and count what a caller sees
-	@$(VENV)/python -m pytest tests/faults $(ARGS)
+faults: setup-dev ## Break things on purpose, at length, and count what a caller sees
+	@CAMPAIGN=1 $(VENV)/python -m pytest tests/faults $(ARGS)
 
 rig: ## Build the real servers the tests use into a cache (quick the second time)
 	@$(PYTHON) deploy/scripts/rig.py build $(ARGS)

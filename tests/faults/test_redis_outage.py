@@ -16,17 +16,16 @@ from rag.orchestrator.v1 import orchestrator_pb2 as pb
 
 from askmesh.rig.redis import running_redis
 from tests.contract.orchestrator.servers import CountingGenerator, rig
+from tests.faults.processes import IS_CAMPAIGN
 from tests.rig_servers import rigged
 
 PER_SECOND = 20
-ASKED_S = 3.0
-# Promised: +5 ms. Measured at four times as much work as there are processors: median 6.4 ms against 3.4 without a
-# cache, p95 13.6 against 8.3. A busy machine stretches both, so the bound is in proportion.
-STRETCH = 2.0
-COSTS_MS = 5.0
-COSTS_P95_MS = 25.0
-# Promised: 1 s, after which the breaker looks again; then one ask stores and the next one hits. Measured there: 1.6 s.
-BACK_S = 5.0
+ASKED_S = 20.0 if IS_CAMPAIGN else 3.0
+# The promise is +5 ms at p95 and hits within 1 s; a campaign holds to it, on a machine that does nothing else. Beside
+# other tests both sides stretch, so there the bound is in proportion, and waits are for what settles.
+STRETCH, COSTS_MS, COSTS_P95_MS = (1.0, 5.0, 5.0) if IS_CAMPAIGN else (2.0, 5.0, 25.0)
+BACK_S = 1.0 if IS_CAMPAIGN else 5.0
+RETURNS = 10 if IS_CAMPAIGN else 1
 
 
 @pytest.fixture
@@ -105,11 +104,29 @@ async def test_a_stopped_redis_fails_nobody(orchestrators, server):
 
 async def test_hits_are_back_soon_after_redis_is(orchestrators, server):
     served = orchestrators["redis"]
-    server.kill()
-    await at_a_steady_rate(lambda: ask(served), 1.0)
-    await server.start()
-    began = time.perf_counter()
-    while not any(is_hit(reply) for _, reply in await at_a_steady_rate(lambda: ask(served), 1 / PER_SECOND)):
-        pass
-    back_s = time.perf_counter() - began
-    assert back_s <= BACK_S
+    for _ in range(RETURNS):
+        server.kill()
+        await at_a_steady_rate(lambda: ask(served), 1.0)
+        await server.start()
+        began = time.perf_counter()
+        while not any(is_hit(reply) for _, reply in await at_a_steady_rate(lambda: ask(served), 1 / PER_SECOND)):
+            pass
+        assert time.perf_counter() - began <= BACK_S
+
+
+async def test_a_redis_that_hangs_costs_no_ask_anything_once_the_breaker_is_open(orchestrators, server):
+    """Whether it is back is looked for beside the asks: its 50 ms are nobody's."""
+
+    async def pair():
+        return await ask(orchestrators["redis"]), await ask(orchestrators["none"])
+
+    await at_a_steady_rate(pair, 1.0)
+    server.pause()
+    await at_a_steady_rate(pair, 1.0)
+    pairs = await at_a_steady_rate(pair, ASKED_S)
+    server.resume()
+    with_hung, without = [[pair[side][0] for pair in pairs] for side in (0, 1)]
+    # An ask that looked would pay 50 ms, and with four looks a second every fifth ask would be one.
+    assert sum(hung - none > 40.0 for hung, none in zip(with_hung, without, strict=True)) <= len(pairs) / 10
+    if IS_CAMPAIGN:
+        assert p95(with_hung) <= STRETCH * p95(without) + COSTS_P95_MS

@@ -7,10 +7,7 @@ retriever is back, so are its answers.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -21,32 +18,11 @@ import pytest
 from askmesh.client import AsyncClient
 from askmesh.documents import DocumentFile
 from chassis.errors import RetrieverUnavailable
+from tests.faults.processes import service
 
 KNOWN = "At what pressure does the zephyr valve open?"
 REFUSED_WITHIN_S = 0.300  # design.md section 2
 BACK_WITHIN_S = 15.0  # a process needs 1.5 s to start, alone on the machine; the reconnect is at most 0.5 s of it
-
-
-@contextmanager
-def service(role, **settings):
-    """`askmesh serve ROLE`, ready; killed at the end."""
-    names = {f"ASKMESH_{role.upper()}_{name.upper()}": str(value) for name, value in settings.items()}
-    names[f"ASKMESH_{role.upper()}_LOG_LEVEL"] = "error"  # nobody reads the pipe once it is ready
-    process = subprocess.Popen(
-        [sys.executable, "-m", "askmesh", "serve", role],
-        env={**os.environ, **names, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        assert any("serves at" in line for line in process.stderr)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 @contextmanager
