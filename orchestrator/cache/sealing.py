@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.types import CachedAnswer, CacheKey
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAC_BYTES = 32
 _DOMAIN = b"askmesh answer cache"  # the secret may sign other things; none of them is an entry
 
