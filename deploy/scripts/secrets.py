@@ -33,7 +33,7 @@ SECRETS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "askmesh-opensearch": ("password",),
         "askmesh-opensearch-transport": ("tls.crt", "tls.key", "ca.crt"),
         "askmesh-signing": ("answers", "page-tokens"),
-        "askmesh-tokens": ("asker", "ingester"),
+        "askmesh-tokens": ("asker", "ingester", "operator"),
         "askmesh-api-keys": ("keys.json",),
     },
     "observability": {"grafana": ("admin-password",)},
@@ -80,7 +80,11 @@ def contents() -> dict[tuple[str, str], str]:
         (name, key): secrets.token_hex(BYTES) for secret in SECRETS.values() for name in secret for key in secret[name]
     }
     made["askmesh-api-keys", "keys.json"] = keys_file(
-        {made["askmesh-tokens", "asker"]: ["ask"], made["askmesh-tokens", "ingester"]: ["ask", "ingest"]}
+        {
+            made["askmesh-tokens", "asker"]: ["ask"],
+            made["askmesh-tokens", "ingester"]: ["ask", "ingest"],
+            made["askmesh-tokens", "operator"]: ["ask", "admin", "operator"],
+        }
     )
     certificate, key = self_signed(NODE)
     made["askmesh-opensearch-transport", "tls.crt"] = made["askmesh-opensearch-transport", "ca.crt"] = certificate

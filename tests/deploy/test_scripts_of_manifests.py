@@ -14,6 +14,7 @@ from tests.deploy.documents import DEPLOY, containers, kustomized, parsed
 
 RENDER = runpy.run_path(str(DEPLOY / "scripts" / "render.py"))
 SECRETS = runpy.run_path(str(DEPLOY / "scripts" / "secrets.py"))
+TOKENS = {"asker": {"ask"}, "ingester": {"ask", "ingest"}, "operator": {"ask", "admin", "operator"}}
 DIGEST = "sha256:" + 64 * "a"
 
 
@@ -58,7 +59,7 @@ async def test_secrets_are_made_once_and_fit_together(kubernetes: Kubernetes, tm
     keys = tmp_path / "keys.json"
     keys.write_text(made["askmesh-api-keys"]["keys.json"])
     authenticator = ApiKeyAuthenticator.from_file(keys)
-    for name, roles in (("asker", {"ask"}), ("ingester", {"ask", "ingest"})):
+    for name, roles in TOKENS.items():
         identity = authenticator.authenticate({"authorization": f"Bearer {made['askmesh-tokens'][name]}"})
         assert identity.roles == roles
     certificate = x509.load_pem_x509_certificate(made["askmesh-opensearch-transport"]["tls.crt"].encode())
