@@ -204,6 +204,17 @@ def test_stores_outside_are_known_to_the_mesh():
     assert (host, int(port)) in entries
     host, _, port = told["ASKMESH_RETRIEVER_OPENSEARCH_URL"].removeprefix("https://").rpartition(":")
     assert (host, int(port)) in entries
-    redis = re.search(r"@([\w.-]+):(\d+)/", str(one(overlay, "Deployment", "orchestrator")))
-    assert redis is not None
-    assert (redis[1], int(redis[2])) in entries
+    for service in ("orchestrator", "retriever"):
+        redis = re.search(r"@([\w.-]+):(\d+)/", str(one(overlay, "Deployment", service)))
+        assert redis is not None
+        assert (redis[1], int(redis[2])) in entries
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_the_two_share_in_redis_is_one_store_under_one_signature(overlay):
+    shared = []
+    for service in ("orchestrator", "retriever"):
+        (container,) = containers(one(built(DEPLOY / "overlays" / overlay), "Deployment", service))
+        known = {each["name"].removeprefix(f"ASKMESH_{service.upper()}_"): each for each in container["env"]}
+        shared.append((known["REDIS_URL"]["value"], known["REDIS_SECRET"]["valueFrom"]))
+    assert shared[0] == shared[1]
