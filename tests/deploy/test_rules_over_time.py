@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def query(where: str) -> str:
     return found
 
 
-def sees(where: str, times: dict[str, float | None]) -> list[dict[str, Any]]:
+def sees(where: str, times: Mapping[str, float | None]) -> list[dict[str, Any]]:
     """What a trigger's query gives at these times; None: nothing."""
     return [
         {
