@@ -89,7 +89,7 @@ class AnswerMaker:
         flight.emit(passages)
         began = self._clock()
         prompt = self._prompts.build(question.text, retrieval.sources, question.sampling.max_tokens)
-        flight.emit(PromptBuilt(prompt.prompt_tokens, prompt.is_estimate, self._speaker.model))
+        flight.emit(PromptBuilt(question.text, prompt.prompt_tokens, prompt.is_estimate, self._speaker.model))
         speech = await self._speaker.speak(prompt, question.sampling, flight)
         timings = Timings(
             retrieve_ms=retrieval.milliseconds, embed_ms=found.embed_ms, generate_ms=(self._clock() - began) * 1_000
@@ -120,7 +120,7 @@ class AnswerMaker:
         self, prompt: Prompt, speech: Speech, degraded: tuple[Degradation, ...], timings: Timings
     ) -> AnswerCompleted:
         finish = speech.end.finish_reason if speech.end is not None else FinishReason.ERROR
-        grounding = assess(speech.text, prompt.sources, finish)
+        grounding = assess(prompt.question, speech.text, prompt.sources, finish)
         if grounding is Grounding.NOT_FOUND and finish is FinishReason.STOP:
             finish = FinishReason.NOT_FOUND
         usage = self._usage(prompt, speech)

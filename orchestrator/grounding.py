@@ -8,6 +8,9 @@ Rule 2: before: a logistic function of four signals, fitted on questions asked o
 Rule 3: after: a sentence is supported when one of its own citations' passages holds its content. That is lexical
         support, not entailment: it catches invented names, numbers and citations, not a twisted relation between true
         words.
+Rule 4: whoever asks about K4 is not answered by a sentence about K10, however alike the two are. An answer whose cited
+        passages lack an identifier of the question is PARTIAL at best; passages that have only others of its series
+        answer nothing (`asks_for_another`).
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.citations import Marker, find_markers
 from orchestrator.evidence import Signals
+from orchestrator.identifiers import missing, names_another
 from orchestrator.sentences import sentences
 from orchestrator.types import FinishReason, Grounding, Source
 from orchestrator.words import Word, words
 
-__all__ = ["NOT_FOUND_TEXT", "answerability", "assess", "is_answerable"]
+__all__ = ["NOT_FOUND_TEXT", "answerability", "asks_for_another", "assess", "is_answerable"]
 
 NOT_FOUND_TEXT = "The sources do not answer this question."
 
@@ -63,16 +67,23 @@ def is_answerable(signals: Signals) -> bool:
     return answerability(signals) >= ANSWERABLE
 
 
-def assess(text: str, sources: Sequence[Source], finish_reason: FinishReason) -> Grounding:
+def asks_for_another(question: str, sources: Sequence[Source]) -> bool:
+    """Whether the question names one of a series (K4) and the sources have others of it (K10), but not that one."""
+    return names_another(question, [_named(source) for source in sources])
+
+
+def assess(question: str, text: str, sources: Sequence[Source], finish_reason: FinishReason) -> Grounding:
     """Judge a finished answer, markers validated.
 
     Args:
+        question: As asked; its identifiers must be in what is cited.
         text: All of its deltas.
         sources: The ones it was made from; their markers are what "[n]" means.
         finish_reason: NOT_FOUND when the generator itself said so.
     Returns:
         NOT_FOUND when the answer refuses or is empty, SUPPORTED when every sentence that claims something is carried by
-        a passage it cites, else PARTIAL (an answer without any valid citation included).
+        a passage it cites and the cited passages have every identifier of the question, else PARTIAL (an answer without
+        any valid citation included).
     """
     statements = list(_statements(text))
     if finish_reason is FinishReason.NOT_FOUND or not statements or _REFUSAL.search(statements[0][0]):
@@ -80,7 +91,8 @@ def assess(text: str, sources: Sequence[Source], finish_reason: FinishReason) ->
     passages = {source.marker: source for source in sources}
     known = {marker: _known(passages[marker]) for _, cited in statements for marker in cited if marker in passages}
     judged = [_is_supported(said, [known[marker] for marker in cited if marker in known]) for said, cited in statements]
-    return Grounding.SUPPORTED if all(judged) else Grounding.PARTIAL
+    is_about_it = not missing(question, [_named(passages[marker]) for marker in known])
+    return Grounding.SUPPORTED if all(judged) and is_about_it else Grounding.PARTIAL
 
 
 def _statements(text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -120,6 +132,11 @@ def _carries(passage: frozenset[str], content: Sequence[Word]) -> bool:
 
 def _is_checkable(word: Word) -> bool:
     return word.is_number
+
+
+def _named(source: Source) -> str:
+    """Everything in which a source may name what it is about."""
+    return f"{source.document_id} {source.title} {source.section} {source.text}"
 
 
 def _known(source: Source) -> frozenset[str]:

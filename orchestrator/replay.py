@@ -11,7 +11,7 @@ Rule 3: the first text goes out at once. Later text that has piled up while the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from chassis.budget import Budget, Clock
@@ -30,6 +30,7 @@ from orchestrator.types import (
     FinishReason,
     Grounding,
     RetrievalCompleted,
+    Source,
     Timings,
     Usage,
 )
@@ -179,12 +180,18 @@ class Waiter:
             usage=usage,
             timings=self._watch.timings(retrieve_ms=retrieval.milliseconds, **known_ms),
             cost=cost,
-            # An empty text supports nothing, and does not say that the sources do not answer either.
-            grounding=assess(text, retrieval.sources, FinishReason.DEADLINE) if text else Grounding.PARTIAL,
+            grounding=self._grounding(text, retrieval.sources),
             cited_markers=tuple(dict.fromkeys(added.citation.marker for added in self._said.citations)),
             degraded=(*self._degraded, *retrieval.degraded, trimmed),
             is_partial=True,
         )
+
+    def _grounding(self, text: str, sources: Sequence[Source]) -> Grounding:
+        """An empty text supports nothing, and does not say that the sources do not answer either."""
+        prompt = self._said.prompt
+        if prompt is None or not text:
+            return Grounding.PARTIAL
+        return assess(prompt.question, text, sources, FinishReason.DEADLINE)
 
     def _spent(self, text: str) -> tuple[Usage, Cost]:
         prompt = self._said.prompt

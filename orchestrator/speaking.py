@@ -43,8 +43,10 @@ MAX_TOKEN_CHARS = 16
 
 @dataclass(frozen=True, slots=True)
 class PromptBuilt:
-    """In the log only: a waiter that leaves early is billed for these tokens at this model's price."""
+    """In the log only: a waiter that leaves early is billed for these tokens at this model's price, and its part of the
+    answer is judged by what was asked."""
 
+    question: str
     prompt_tokens: int
     is_estimate: bool
     model: ModelInfo

@@ -127,7 +127,7 @@ class _Answering:
             is_contained=not is_not_found and any(normalised(gold) in normalised(said) for gold in asked.golds),
             word_count=len(said.split()),
             is_not_found=is_not_found,
-            is_supported=assess(stream.text, prompt.sources, reason) is Grounding.SUPPORTED,
+            is_supported=assess(asked.text, stream.text, prompt.sources, reason) is Grounding.SUPPORTED,
             quotes=tuple(quotes),
         )
 

@@ -25,7 +25,7 @@ from chassis.errors import DeadlineExceeded, EmbedderUnavailable
 from embedding.ports import Embedder
 from orchestrator import evidence, grounding
 from orchestrator.evidence import Evidence, Reading
-from orchestrator.grounding import NOT_FOUND_TEXT, is_answerable
+from orchestrator.grounding import NOT_FOUND_TEXT, asks_for_another, is_answerable
 from orchestrator.ports import TokenCounter
 from orchestrator.tokens import EstimatedTokenCounter
 from orchestrator.types import FinishReason, GenerationEnd, GenerationEvent, ModelInfo, Prompt, Sampling, TextPiece
@@ -45,7 +45,7 @@ READABLE_SHARE = 0.5  # of a question's letters and digits, in Latin script; nam
 _READABLE = re.compile(r"[0-9A-Za-z\u00c0-\u024f]")  # to the end of Latin Extended-B
 _WORD_SIGN = re.compile(r"[^\W_]")
 
-_REVISION = "3"  # counts changes of this package that change answers and that no constant below shows
+_REVISION = "4"  # counts changes of this package that change answers and that no constant below shows
 _CONSTANTS = (
     evidence.LEXICAL_WEIGHTS,
     evidence.HYBRID_WEIGHTS,
@@ -94,7 +94,7 @@ class ExtractiveGenerator:
         budget.check("generate")
         reading = await asyncio.to_thread(evidence.read, prompt.question, prompt.sources)
         cosines = await self._cosines(prompt.question, reading.shortlist, budget)
-        if not reading.shortlist or not is_answerable(reading.judged(cosines)):
+        if _finds_nothing(prompt, reading, cosines):
             yield TextPiece(NOT_FOUND_TEXT)
             yield self._end(FinishReason.NOT_FOUND, self._counter.count(NOT_FOUND_TEXT))
             return
@@ -123,6 +123,12 @@ class ExtractiveGenerator:
 
     def _end(self, reason: FinishReason, tokens: int) -> GenerationEnd:
         return GenerationEnd(reason, prompt_tokens=0, completion_tokens=tokens, is_estimate=self._counter.is_estimate)
+
+
+def _finds_nothing(prompt: Prompt, reading: Reading, cosines: Sequence[float] | None) -> bool:
+    if not reading.shortlist or asks_for_another(prompt.question, prompt.sources):
+        return True
+    return not is_answerable(reading.judged(cosines))
 
 
 def _is_readable(question: str) -> bool:

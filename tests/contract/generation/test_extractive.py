@@ -75,6 +75,12 @@ async def test_a_question_about_something_else_is_not_answered(generator):
     assert events[-1].finish_reason is FinishReason.NOT_FOUND
 
 
+async def test_a_code_of_which_only_a_sibling_is_known_is_not_found(generator):
+    codes = [passage(1, "Code K10 means that the tray is empty.", title="Printer codes")]
+    assert text_of(await answered(generator, ask("What does code K10 mean?", codes))) == f"{codes[0].text} [1]"
+    assert text_of(await answered(generator, ask("What does code K4 mean?", codes))) == NOT_FOUND_TEXT
+
+
 @pytest.mark.parametrize("sources", [[], [passage(1, "# Only a heading")], [passage(1, "   ")], [passage(1, "?!")]])
 async def test_nothing_to_quote_is_not_found(generator, sources):
     events = await answered(generator, ask("Where was Tesla born?", sources))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.evidence import Signals, read
-from orchestrator.grounding import NOT_FOUND_TEXT, answerability, assess, is_answerable
+from orchestrator.grounding import NOT_FOUND_TEXT, answerability, asks_for_another, assess, is_answerable
 from orchestrator.types import FinishReason, Grounding
 from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
 
@@ -37,19 +37,54 @@ SOURCES = (passage(1, TESLA), passage(2, AMAZON, title="The Amazon"))
     ],
 )
 def test_an_answer_is_as_grounded_as_its_sentences(text, expected):
-    assert assess(text, SOURCES, FinishReason.STOP) is expected
+    assert assess("Where was Tesla born?", text, SOURCES, FinishReason.STOP) is expected
 
 
 def test_a_generator_that_found_nothing_is_believed():
-    assert assess("Tesla died in New York. [1]", SOURCES, FinishReason.NOT_FOUND) is Grounding.NOT_FOUND
+    assert (
+        assess("Where was Tesla born?", "Tesla died in New York. [1]", SOURCES, FinishReason.NOT_FOUND)
+        is Grounding.NOT_FOUND
+    )
 
 
 def test_a_marker_in_code_supports_nothing():
-    assert assess("Tesla was born in Smiljan `[1]`.", SOURCES, FinishReason.STOP) is Grounding.PARTIAL
+    assert (
+        assess("Where was Tesla born?", "Tesla was born in Smiljan `[1]`.", SOURCES, FinishReason.STOP)
+        is Grounding.PARTIAL
+    )
 
 
 def test_a_cut_answer_is_judged_by_what_it_says():
-    assert assess("Tesla was born in Smiljan. [1]", SOURCES, FinishReason.DEADLINE) is Grounding.SUPPORTED
+    assert (
+        assess("Where was Tesla born?", "Tesla was born in Smiljan. [1]", SOURCES, FinishReason.DEADLINE)
+        is Grounding.SUPPORTED
+    )
+
+
+CODES = (
+    passage(1, "Code K10 means that the tray is empty.", title="Printer codes"),
+    passage(2, "Code K4 means that paper is stuck.", title="Printer codes"),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "expected"),
+    [
+        ("What does code K10 mean?", "Code K10 means that the tray is empty. [1]", Grounding.SUPPORTED),
+        ("What does code K4 mean?", "Code K10 means that the tray is empty. [1]", Grounding.PARTIAL),
+        ("What does code K4 mean?", "It means that paper is stuck. [2]", Grounding.SUPPORTED),
+        ("How do K4 and K10 differ?", "The tray is empty. [1] Paper is stuck. [2]", Grounding.SUPPORTED),
+        ("What did it mean in 2023?", "Paper is stuck. [2]", Grounding.PARTIAL),
+    ],
+)
+def test_an_answer_is_supported_when_what_it_cites_is_about_what_was_asked(question, text, expected):
+    assert assess(question, text, CODES, FinishReason.STOP) is expected
+
+
+def test_another_code_of_the_series_is_no_answer():
+    assert asks_for_another("What does code K5 mean?", CODES)
+    assert not asks_for_another("What does code K4 mean?", CODES)
+    assert not asks_for_another("What does code Z5 mean?", CODES)
 
 
 GOOD = Signals(0.75, 0.80, 1.0, 0.9, 1.0)

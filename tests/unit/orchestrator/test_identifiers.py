@@ -1,0 +1,83 @@
+"""What a question names by number or code, and whether a text names it too."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.identifiers import identifiers, missing, names_another
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("What does code K4 mean?", ("k4",)),
+        ("Is CVE-2024-1234 fixed in v2.3.1, or in 2.3.1?", ("cve20241234", "2.3.1")),
+        ("In 1912, 1,200 people left.", ("1912", "1200")),
+        ("Who was Tesla?", ()),
+        ("", ()),
+    ],
+)
+def test_identifiers_are_words_with_a_digit(text, found):
+    assert identifiers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("What does code K4 mean?", "Code K-4 is a paper jam."),
+        ("What does k-4 mean?", "K4: paper jam"),
+        ("What does GPT 4 do?", "GPT-4 reads pictures."),
+        ("What is new in 2.3?", "Version 2.3.1 mends two faults."),
+        ("What is new in v2.3?", "Release 2.3, of May."),
+        ("What is new in 2.3?", "Release v2.3: nothing."),
+        ("Who left in the 1990s?", "He left in 1990."),
+        ("Who left in 1990?", "He left in the early 1990s."),
+        ("What happened in 1815?", "The wars of 1803-1815 ended."),
+        ("How far is 5km?", "It is 5 km away."),
+        ("How heavy are 1,200 kg?", "It takes 1200 kilograms."),
+        ("What are the 3 laws?", "There are three laws."),
+        ("What was the 4th law?", "Law 4 is about robots."),
+        ("Which error is E_1042?", "E-1042, a full disk"),
+        ("Who was Tesla?", "nothing of the kind"),
+    ],
+)
+def test_the_same_thing_written_otherwise_is_not_missing(question, text):
+    assert missing(question, ["Something else.", text]) == ()
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "absent"),
+    [
+        ("What does code K4 mean?", "Code K10 is an empty tray, K40 a jam.", ("k4",)),
+        ("What is new in 2.3.1?", "Version 2.3 and 2.3.10 and 12.3.1", ("2.3.1",)),
+        ("What was earned in 2023?", "In 2024 it was much, and 20230 is a number.", ("2023",)),
+        ("Do K4 and K10 differ?", "K10 is an empty tray.", ("k4",)),
+        ("What are the 13 colonies?", "There were thirteen colonies.", ("13",)),  # words go to twelve
+    ],
+)
+def test_another_number_is_not_the_one_asked_for(question, text, absent):
+    assert missing(question, [text]) == absent
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "is_another"),
+    [
+        ("What does code K4 mean?", "K10 is an empty tray.", True),
+        ("What does code K4 mean?", "K4 is a jam, K10 an empty tray.", False),
+        ("What does code K4 mean?", "Trays are empty at times.", False),
+        ("What does code K4 mean?", "See E10.", False),
+        ("Do K4 and K10 differ?", "K10 is an empty tray.", False),  # it was asked about
+        ("Is CVE-2024-1234 fixed?", "CVE-2023-9 is.", True),
+        ("What was earned in 2023?", "In 2024 it was much.", False),
+    ],
+)
+def test_a_text_about_another_of_the_series_is_told(question, text, is_another):
+    assert names_another(question, [text]) is is_another
+
+
+@given(st.text(max_size=80))
+def test_a_text_names_all_that_it_names(text):
+    assert missing(text, [text]) == ()
+    assert not names_another(text, [text])
