@@ -1,4 +1,4 @@
-"""Builds the embedding model from the packaged weights: `python -m embedding.build [--precision int8|fp32]`.
+"""Builds a model from the packaged weights: `python -m embedding.build [--precision int8|fp32] [--graph embedding]`.
 
 Prints progress to stderr and, last, the model's folder to stdout. A second call finds the folder and returns. It
 appears by one rename, so a killed build leaves nothing that could be taken for a model.
@@ -14,17 +14,19 @@ import time
 from pathlib import Path
 
 from chassis.errors import EmbedderUnavailable
-from embedding.manifest import ModelFiles, Precision, SourceFiles, fingerprint
+from embedding.manifest import Graph, ModelFiles, Precision, SourceFiles, fingerprint
 from embedding.models import NO_WEIGHTS, find_model, places, subfolder
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", type=Precision, choices=list(Precision), default=Precision.INT8)
+    parser.add_argument("--graph", type=Graph, choices=list(Graph), default=Graph.EMBEDDING)
     parser.add_argument("--into", type=Path, help="parent folder; default: the virtual environment or the user's cache")
     arguments = parser.parse_args()
     try:
-        folder = existing(arguments.precision, arguments.into) or build(arguments.precision, arguments.into)
+        wanted = (arguments.precision, arguments.into, arguments.graph)
+        folder = existing(*wanted) or build(*wanted)
     except EmbedderUnavailable as exc:
         say(f"embedding model: {exc}")
         return NO_WEIGHTS
@@ -32,9 +34,9 @@ def main() -> int:
     return 0
 
 
-def existing(precision: Precision, into: Path | None) -> Path | None:
+def existing(precision: Precision, into: Path | None, graph: Graph = Graph.EMBEDDING) -> Path | None:
     """A built and undamaged model; a damaged one is removed so that it is built anew."""
-    found = find_model(precision) if into is None else ModelFiles(into / subfolder(precision))
+    found = find_model(precision, graph) if into is None else ModelFiles(into / subfolder(precision, graph))
     if found is None or not found.folder.is_dir():
         return None
     try:
@@ -46,9 +48,9 @@ def existing(precision: Precision, into: Path | None) -> Path | None:
     return found.folder
 
 
-def build(precision: Precision, into: Path | None) -> Path:
+def build(precision: Precision, into: Path | None, graph: Graph = Graph.EMBEDDING) -> Path:
     start = time.monotonic()
-    say(f"embedding model: checking the weights of {fingerprint(precision)}")
+    say(f"embedding model: checking the weights of {fingerprint(precision, graph)}")
     source = SourceFiles.locate()
     source.verify()
     parent = into or first_writable()
@@ -56,23 +58,25 @@ def build(precision: Precision, into: Path | None) -> Path:
     with tempfile.TemporaryDirectory(dir=parent, prefix=".building-") as folder:
         draft = ModelFiles(Path(folder) / "model")
         draft.folder.mkdir()
-        say(f"embedding model: writing the {precision.value} graph")
-        write_graph(source.weights, precision, draft.graph)
+        say(f"embedding model: writing the {precision.value} {graph.value} graph")
+        write_graph(source.weights, precision, graph, draft.graph)
         shutil.copyfile(source.tokenizer, draft.tokenizer)
         draft.seal()
-        target = publish(draft.folder, parent / subfolder(precision))
+        target = publish(draft.folder, parent / subfolder(precision, graph))
     say(f"embedding model: built in {time.monotonic() - start:.1f} s")
     return target
 
 
-def write_graph(weights: Path, precision: Precision, target: Path) -> None:
+def write_graph(weights: Path, precision: Precision, graph: Graph, target: Path) -> None:
     # Here and not above: a build that finds its model need not load onnx (1 s).
     import onnx  # noqa: PLC0415
     from safetensors.numpy import load_file  # noqa: PLC0415
 
-    from embedding.graph import build_model  # noqa: PLC0415
+    from embedding import graph as embedding_graph  # noqa: PLC0415
+    from embedding import late_interaction  # noqa: PLC0415
 
-    onnx.save(build_model(load_file(weights), precision), target)
+    builder = embedding_graph if graph is Graph.EMBEDDING else late_interaction
+    onnx.save(builder.build_model(load_file(weights), precision), target)
 
 
 def publish(draft: Path, target: Path) -> Path:

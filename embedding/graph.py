@@ -15,7 +15,7 @@ Runs only in embedding.build: `onnx` holds every tensor twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,7 @@ IR_VERSION = 9  # that of opset 20; older runtimes (Triton 2.51) read it
 LAYERS, HEADS, HEAD_DIM, HIDDEN = 6, 12, 32, 384  # config.json of the model
 EPSILON = 1e-12  # layer_norm_eps, ibid.
 MASKED = -1e4  # a score whose softmax weight is 0 in float32
+MODEL_INPUTS = ("input_ids", "attention_mask")
 INT7_MAX = 64  # reduce_range: -64..64
 INT8_MAX = 127
 
@@ -95,21 +96,37 @@ def quantise(array: FloatArray, *, axis: int, top: int) -> tuple[NDArray[np.int8
 def build_model(weights: Weights, precision: Precision) -> onnx.ModelProto:
     """The graph: input_ids and attention_mask, int64 (batch, tokens), to `embedding`, float32 (batch, 384), unit."""
     draft = GraphDraft(precision)
-    x = _embeddings(draft, weights)
-    bias = _mask_bias(draft)
-    for index in range(LAYERS):
-        x = _layer(draft, weights, f"encoder.layer.{index}", x=x, bias=bias)
-    _pool(draft, x)
-    return _model(draft)
+    _pool(draft, token_vectors(draft, weights, _in_order, _mask_bias))
+    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", HIDDEN])
+    return finished(draft, "all-MiniLM-L6-v2", MODEL_INPUTS, output)
 
 
-def _embeddings(draft: GraphDraft, weights: Weights) -> str:
+def token_vectors(
+    draft: GraphDraft,
+    weights: Weights,
+    positions: Callable[[GraphDraft, FloatArray], str],
+    bias: Callable[[GraphDraft], str],
+) -> str:
+    """The last layer's vectors of `input_ids`, (batch, tokens, 384).
+
+    Args:
+        positions: Adds what takes each token's row of the position table; its shape goes with (batch, tokens, 384).
+        bias: Adds what attention's scores are shifted by, to go with (batch, head, query, key): 0 where a token may
+            look at another and MASKED where not.
+    """
     words = draft.lookup(weights["embeddings.word_embeddings.weight"], "input_ids")
-    # Sentences have one part, so the token type is always row 0.
+    # The model was trained on sentences of one part, so the token type is always row 0.
     table = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+    x = draft.norm(draft.op("Add", words, positions(draft, table)), weights, "embeddings.LayerNorm")
+    shift = bias(draft)
+    for index in range(LAYERS):
+        x = _layer(draft, weights, f"encoder.layer.{index}", x=x, bias=shift)
+    return x
+
+
+def _in_order(draft: GraphDraft, table: FloatArray) -> str:
     length = draft.op("Shape", "input_ids", start=1, end=2)
-    positions = draft.op("Slice", draft.constant(table), draft.ints(0), length, draft.ints(0))
-    return draft.norm(draft.op("Add", words, positions), weights, "embeddings.LayerNorm")
+    return draft.op("Slice", draft.constant(table), draft.ints(0), length, draft.ints(0))
 
 
 def _mask_bias(draft: GraphDraft) -> str:
@@ -160,11 +177,11 @@ def _pool(draft: GraphDraft, x: str) -> None:
     draft.nodes.append(helper.make_node("Div", [mean, length], ["embedding"]))
 
 
-def _model(draft: GraphDraft) -> onnx.ModelProto:
+def finished(draft: GraphDraft, name: str, inputs: Sequence[str], output: onnx.ValueInfoProto) -> onnx.ModelProto:
+    """The draft as a model of int64 inputs (batch, tokens) and one output."""
     shape = ["batch", "tokens"]
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")]
-    output = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", HIDDEN])
-    graph = helper.make_graph(draft.nodes, "all-MiniLM-L6-v2", inputs, [output], draft.constants)
+    described = [helper.make_tensor_value_info(one, TensorProto.INT64, shape) for one in inputs]
+    graph = helper.make_graph(draft.nodes, name, described, [output], draft.constants)
     return helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="askmesh"
     )

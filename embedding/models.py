@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chassis.errors import EmbedderUnavailable
-from embedding.manifest import MANIFEST_FILE, ModelFiles, Precision, fingerprint
+from embedding.manifest import MANIFEST_FILE, Graph, ModelFiles, Precision, fingerprint
 
 NO_WEIGHTS = 3  # embedding.build's exit code for it; deploy/scripts/setup_env.py knows it too
 
@@ -26,29 +26,29 @@ def places() -> Iterator[Path]:
     yield (Path(cache) if cache else Path.home() / ".cache") / "askmesh" / "models"
 
 
-def subfolder(precision: Precision) -> str:
-    return fingerprint(precision).replace("/", "-")
+def subfolder(precision: Precision, graph: Graph = Graph.EMBEDDING) -> str:
+    return fingerprint(precision, graph).replace("/", "-")
 
 
-def find_model(precision: Precision) -> ModelFiles | None:
+def find_model(precision: Precision, graph: Graph = Graph.EMBEDDING) -> ModelFiles | None:
     """A built model, not yet verified; None when there is none."""
-    folders = (place / subfolder(precision) for place in places())
+    folders = (place / subfolder(precision, graph) for place in places())
     return next((ModelFiles(folder) for folder in folders if (folder / MANIFEST_FILE).is_file()), None)
 
 
-async def ensure_model(precision: Precision) -> ModelFiles:
+async def ensure_model(precision: Precision, graph: Graph = Graph.EMBEDDING) -> ModelFiles:
     """The built model; builds it (a few seconds) when this machine has none.
 
     Raises:
         EmbedderUnavailable: the weights are not installed or damaged, or no folder can be written.
     """
-    if found := find_model(precision):
+    if found := find_model(precision, graph):
         return found
     # In a process of its own: `onnx` would leave 300 MiB behind in the server.
-    command = (sys.executable, "-m", "embedding.build", "--precision", precision.value)
+    command = (sys.executable, "-m", "embedding.build", "--precision", precision.value, "--graph", graph.value)
     process = await asyncio.create_subprocess_exec(*command)
     code = await process.wait()
-    if built := find_model(precision):
+    if built := find_model(precision, graph):
         return built
     why = "its weights are not installed" if code == NO_WEIGHTS else "see the lines above"
-    raise EmbedderUnavailable(f"the embedding model could not be built, {why}; search is lexical only")
+    raise EmbedderUnavailable(f"the {graph.value} model could not be built, {why}")

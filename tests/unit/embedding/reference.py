@@ -1,9 +1,10 @@
-"""BERT as its paper says, in a page of NumPy: the oracle for embedding.graph. Slow, fp32, one text at a time."""
+"""BERT as its paper says, in a page of NumPy: the oracle for what is built here. Slow, fp32, one text at a time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -15,14 +16,26 @@ erf = np.vectorize(math.erf, otypes=[np.float32])
 
 
 def embed(weights: Weights, ids: Sequence[int]) -> FloatArray:
+    mean = tokens(weights, ids).mean(axis=0)
+    unit: FloatArray = mean / np.linalg.norm(mean)
+    return unit
+
+
+def max_sim(weights: Weights, question: Sequence[int], passage: Sequence[int]) -> float:
+    """Of two sequences, each with its [CLS] and [SEP], encoded apart; the question's special tokens ask nothing."""
+    made = map(partial(tokens, weights), (question, passage))
+    asked, said = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in made)
+    return float((asked[1:-1] @ said.T).max(axis=1).mean())
+
+
+def tokens(weights: Weights, ids: Sequence[int]) -> FloatArray:
+    """The last layer's vector of each token."""
     words = weights["embeddings.word_embeddings.weight"][list(ids)]
     positions = weights["embeddings.position_embeddings.weight"][: len(ids)]
     x = norm(weights, "embeddings.LayerNorm", words + positions + weights["embeddings.token_type_embeddings.weight"][0])
     for index in range(LAYERS):
         x = layer(weights, f"encoder.layer.{index}", x)
-    mean = x.mean(axis=0)
-    unit: FloatArray = mean / np.linalg.norm(mean)
-    return unit
+    return x
 
 
 def layer(weights: Weights, name: str, x: FloatArray) -> FloatArray:
