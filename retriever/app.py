@@ -39,7 +39,10 @@ from retriever.metrics import RETRIEVER_METRICS
 from retriever.mirroring import open_mirror
 from retriever.observed import ObservedRetrieval, ObservedWriter
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
+from retriever.ports import Reranker
 from retriever.reading import CatalogueReader
+from retriever.reranking.observed import ObservedReranker
+from retriever.reranking.opening import open_reranker
 from retriever.search.observed import ObservedDenseLeg, ObservedLexicalLeg
 from retriever.search.opening import Leaves, Process, open_leaves
 from retriever.service import CollectionService, DocumentService, RetrieverService
@@ -164,7 +167,11 @@ async def _bindings(
     )
     limits = WriterLimits(settings.max_document_bytes, settings.ingest_bytes_in_flight)
     writer = ObservedWriter(SettledWriter(DocumentWriter(tools, limits), leaves.heads), shared.telemetry)
-    pipeline = RetrievalPipeline(_sources(leaves, snapshots, shared), timebox_s=settings.retrieval_timeout_ms / 1e3)
+    pipeline = RetrievalPipeline(
+        _sources(leaves, snapshots, shared, await open_reranker(stack, settings, shared.telemetry)),
+        timebox_s=settings.retrieval_timeout_ms / 1e3,
+        rerank_depth=settings.rerank_candidates,
+    )
     retrieval = ObservedRetrieval(pipeline, shared.telemetry)
     reader = CatalogueReader(snapshots=snapshots, heads=stores.heads, records=stores.records)
     tokens = PageTokens(settings.page_token_key.get_secret_value().encode() or secrets.token_bytes(32))
@@ -176,7 +183,7 @@ async def _bindings(
     )
 
 
-def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process) -> RetrievalSources:
+def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process, reranker: Reranker | None) -> RetrievalSources:
     telemetry = shared.telemetry
     dense = Breaker("dense", error=SearchUnavailable, telemetry=telemetry)
     lexical = Breaker("lexical", error=SearchUnavailable, telemetry=telemetry)
@@ -185,6 +192,7 @@ def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process) -> Retr
         dense=ObservedDenseLeg(leaves.dense, dense, telemetry),
         lexical=ObservedLexicalLeg(leaves.lexical, lexical, telemetry),
         embedder=shared.embedder,
+        reranker=reranker and ObservedReranker(reranker, Breaker("reranker", telemetry=telemetry), telemetry),
     )
 
 

@@ -38,6 +38,9 @@ REJECTED_HITS: Final = Metric(
 LEG_SECONDS: Final = Metric(
     "rag_retrieval_leg_seconds", Kind.HISTOGRAM, "Time of one search, by leg and outcome.", ("leg", "outcome")
 )
+RERANK_SECONDS: Final = Metric(
+    "rag_retrieval_rerank_seconds", Kind.HISTOGRAM, "Time of one reranking, by outcome.", ("outcome",)
+)
 INGESTED: Final = Metric(
     "rag_ingest_documents_total", Kind.COUNTER, "Documents put, by outcome (STORED, UNCHANGED, FAILED).", ("outcome",)
 )
@@ -56,6 +59,7 @@ RETRIEVER_METRICS: Final = (
     PASSAGES,
     REJECTED_HITS,
     LEG_SECONDS,
+    RERANK_SECONDS,
     INGESTED,
     INGEST_SECONDS,
     INGEST_BYTES,

@@ -52,7 +52,7 @@ TIMEBOX_S: Final = 0.250  # the original's RETRIEVAL_TIMEOUT_MS: what a person d
 CATALOGUE_SHARE: Final = 0.8  # of the timebox: a stall is no outage, but a hung catalogue must leave the legs some time
 RETRY_AFTER_S: Final = 1.0  # both legs gone: a breaker probes again within that time
 MIN_RERANK_S: Final = 0.020  # less than that and a cross-encoder would be cut off anyway
-RERANK_DEPTH: Final = 30  # 300 candidates took 30 s in the field (original.md section 2.14)
+RERANK_DEPTH: Final = 30  # 300 candidates took 30 s in the field
 UNIT_NORM_TOLERANCE: Final = 1e-2  # float32 and a round trip lose 1e-6; a vector that was never normalised is far off
 
 
@@ -73,13 +73,17 @@ class RetrievalPipeline:
     Args:
         sources: What it reads from.
         timebox_s: Time for everything from the snapshot to the reranker; the caller's budget may be shorter.
+        rerank_depth: Passages of the fused order that the reranker judges.
     """
 
-    def __init__(self, sources: RetrievalSources, *, timebox_s: float = TIMEBOX_S) -> None:
+    def __init__(
+        self, sources: RetrievalSources, *, timebox_s: float = TIMEBOX_S, rerank_depth: int = RERANK_DEPTH
+    ) -> None:
         self._sources = sources
         self._timebox_s = min(timebox_s, SERVER_CAP_S)
+        self._rerank_depth = rerank_depth if sources.reranker else 0
         reranker = sources.reranker.fingerprint if sources.reranker else ""
-        parts = (FUSION_FINGERPRINT, str(LEG_DEPTH), CHUNKER_VERSION, reranker, str(RERANK_DEPTH))
+        parts = (FUSION_FINGERPRINT, str(LEG_DEPTH), CHUNKER_VERSION, reranker, str(self._rerank_depth))
         self._fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     @property
@@ -113,8 +117,7 @@ class RetrievalPipeline:
                 raise _nothing_answered(budget)
             found = [_checked(hits or (), scope) for hits in (dense, lexical)]
             with run.report.timed("fuse"):
-                depth = RERANK_DEPTH if self._sources.reranker else 0
-                fused = fuse(found[0], found[1], max(query.top_k, depth))
+                fused = fuse(found[0], found[1], max(query.top_k, self._rerank_depth))
             passages = await self._reranked(run, fused)
         return Retrieval(
             passages=tuple(passages[: query.top_k]),
@@ -197,7 +200,7 @@ class RetrievalPipeline:
         reranker = self._sources.reranker
         if reranker is None or not passages:
             return passages
-        first, rest = passages[:RERANK_DEPTH], passages[RERANK_DEPTH:]
+        first, rest = passages[: self._rerank_depth], passages[self._rerank_depth :]
         try:
             with run.report.timed("rerank"):
                 run.timebox.less(MIN_RERANK_S).check("rerank")

@@ -152,10 +152,16 @@ class DocumentRecords(Protocol):
 
 
 class Reranker(Protocol):
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """Names the model: another one gives other answers, and cached ones are kept under it."""
+        ...
 
     async def rerank(self, query: str, passages: Sequence[Passage], *, budget: Budget) -> list[Passage]:
-        """The same passages in a better order, `rerank` filled in. Raises DeadlineExceeded or BackendUnavailable."""
+        """The same passages (at least one) by how well they answer `query`, best first, `rerank` filled in.
+
+        All or nothing: a judgement of some of them orders none. Raises DeadlineExceeded or BackendUnavailable.
+        """
         ...
 
 

@@ -67,6 +67,28 @@ class RetrieverSettings(ServiceSettings):
         Precision.INT8, description="Precision of a new collection's vectors; one collection never mixes two."
     )
 
+    reranker: Literal["none", "onnx", "triton"] = Field(
+        "none",
+        description="none: the fused order; triton: a cross-encoder on Triton; onnx: late interaction in this process.",
+    )
+    reranker_address: str = Field("127.0.0.1:8001", description="Triton's gRPC address, for reranker=triton.")
+    reranker_model: str = Field("reranker", description="The cross-encoder's name on Triton.")
+    reranker_model_version: str = Field("1", description="Its version on Triton.")
+    reranker_revision: str = Field(
+        "", description="What its weights are called; change it with them, or cached answers of the old ones live on."
+    )
+    reranker_tokenizer_file: Path | None = Field(
+        None, description="Its tokenizer.json; none: BERT's English one, which the MiniLM cross-encoders share."
+    )
+    reranker_precision: Precision = Field(Precision.INT8, description="Of the model in process, for reranker=onnx.")
+    # 30 pairs of 200 tokens are a fraction of what an L4 does in 250 ms, and some 8 are what two cores do.
+    rerank_candidates: int = Field(
+        30,
+        ge=2,
+        le=100,
+        description="Passages of the fused order that the reranker judges; the rest keep their places.",
+    )
+
     # 250 ms is the original's; at 20k chunks both legs and the embedding take some 20 ms on two cores.
     retrieval_timeout_ms: Annotated[int, Also("RETRIEVAL_TIMEOUT_MS")] = Field(
         250, ge=1, le=5_000, description="Milliseconds from the snapshot to the reranker; late legs are left out."

@@ -43,31 +43,42 @@ class Chain:
 
 
 @asynccontextmanager
-async def chain(tmp_path):
-    telemetry = Telemetry("test")
+async def searching(tmp_path, **settings):
+    """The retriever on the test's data folder and socket."""
+    given = {
+        "listen": f"unix:{tmp_path}/r.sock",
+        "data_folder": tmp_path / "data",
+        "retrieval_timeout_ms": 2_000,  # a loaded test machine is not what is tested here
+        "drain_s": 0.2,
+        **settings,
+    }
+    async with retriever.app.build(load(RetrieverSettings, **given), telemetry=Telemetry("test")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def asking(tmp_path, embedder=None):
+    """The orchestrator of whatever retriever has the test's socket."""
+    settings = load(
+        OrchestratorSettings,
+        listen=f"unix:{tmp_path}/o.sock",
+        retriever_address=f"unix:{tmp_path}/r.sock",
+        retrieve_timeout_ms=2_500,
+        drain_s=0.2,
+    )
     async with AsyncExitStack() as stack:
-        searching = load(
-            RetrieverSettings,
-            listen=f"unix:{tmp_path}/r.sock",
-            data_folder=tmp_path / "data",
-            retrieval_timeout_ms=2_000,  # a loaded test machine is not what is tested here
-            drain_s=0.2,
-        )
-        found = await stack.enter_async_context(retriever.app.build(searching, telemetry=telemetry))
-        asking = load(
-            OrchestratorSettings,
-            listen=f"unix:{tmp_path}/o.sock",
-            retriever_address=found.address,
-            retrieve_timeout_ms=2_500,
-            drain_s=0.2,
-        )
-        asked = await stack.enter_async_context(
-            orchestrator.app.build(asking, embedder=found.embedder, telemetry=telemetry)
-        )
-        to_retriever, to_orchestrator = open_channel(found.address), open_channel(asked.address)
+        opened = orchestrator.app.build(settings, embedder=embedder, telemetry=Telemetry("test"))
+        asked = await stack.enter_async_context(opened)
+        to_retriever, to_orchestrator = open_channel(settings.retriever_address), open_channel(asked.address)
         stack.push_async_callback(to_retriever.close)
         stack.push_async_callback(to_orchestrator.close)
-        yield Chain(rpc.OrchestratorServiceStub(to_orchestrator), drpc.DocumentServiceStub(to_retriever), found)
+        yield rpc.OrchestratorServiceStub(to_orchestrator), drpc.DocumentServiceStub(to_retriever)
+
+
+@asynccontextmanager
+async def chain(tmp_path, **settings):
+    async with searching(tmp_path, **settings) as found, asking(tmp_path, found.embedder) as (asks, documents):
+        yield Chain(asks, documents, found)
 
 
 async def test_an_answer_quotes_the_document_verbatim(tmp_path):
