@@ -18,9 +18,10 @@ from askmesh.local_settings import LocalSettings
 from askmesh.output import console, print_json
 from chassis.errors import EmbedderUnavailable
 from chassis.settings import load
-from embedding.manifest import Precision, fingerprint
+from embedding.manifest import Graph, Precision, fingerprint
 from embedding.models import find_model
 
+PROBE_S = 1.0  # a server on the same network answers within milliseconds
 MIN_FREE_BYTES = 1 << 30  # a store of 100k chunks takes about 300 MB; below 1 GB an ingest soon stops
 
 
@@ -53,6 +54,7 @@ def _findings(settings: LocalSettings) -> Iterator[Finding]:
     yield _python()
     yield from _packages()
     yield _model()
+    yield _reranker()
     yield _data_folder(settings)
     yield _disk(settings)
     yield _port("HTTP", settings.http_host, settings.http_port, "--http-port")
@@ -92,6 +94,27 @@ def _model() -> Finding:
     except EmbedderUnavailable as error:
         return Finding("embedding model", "error", error.message, "Run `make clean setup`.")
     return Finding("embedding model", "ok", fingerprint(Precision.INT8))
+
+
+def _reranker() -> Finding:
+    # Only what doctor needs of the retriever's settings: commands do not import services.
+    kind = os.environ.get("ASKMESH_RETRIEVER_RERANKER", "none")
+    if kind == "triton":
+        address = os.environ.get("ASKMESH_RETRIEVER_RERANKER_ADDRESS", "127.0.0.1:8001")
+        return _answers("reranker on Triton", address, "passages would stay in the fused order")
+    if kind == "onnx" and find_model(Precision.INT8, Graph.LATE_INTERACTION) is None:
+        return Finding("reranker", "ok", "built at the first start (some seconds)")
+    return Finding("reranker", "ok", kind)
+
+
+def _answers(what: str, address: str, without: str) -> Finding:
+    """Whether something listens there."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S):
+            return Finding(what, "ok", address)
+    except (OSError, ValueError):
+        return Finding(what, "warning", f"{address} does not answer: {without}", "Start it, or correct the address.")
 
 
 def _data_folder(settings: LocalSettings) -> Finding:

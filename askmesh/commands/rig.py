@@ -33,7 +33,7 @@ def status() -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="Folder that keeps their data; else it goes with them.")
 @click.option("--env", "env_file", type=click.Path(path_type=Path), help="Write the settings to this file as well.")
 def up(*, names: tuple[str, ...], data: Path | None, env_file: Path | None) -> None:
-    """Start a local cluster of NAMES, all without any, and print the settings to use it; Ctrl-C stops it."""
+    """Start a local cluster of NAMES, without any all but the reranker, and print its settings; Ctrl-C stops it."""
     try:
         asyncio.run(_up(names, data, env_file))
     except (RigMissing, RigFailed) as failure:

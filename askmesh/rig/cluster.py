@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmesh.rig import opensearch, redis, triton, weaviate
+from askmesh.rig import opensearch, redis, reranker, triton, weaviate
 from askmesh.rig.part import Part
 from askmesh.rig.process import Server
 
@@ -25,11 +25,13 @@ class Member:
     Attributes:
         run: Starts it with its data in a folder.
         settings: Environment variables with which askmesh uses it.
+        is_extra: Started only when it is named: the cluster answers as well without it.
     """
 
     part: Part
     run: Callable[[Path], AbstractAsyncContextManager[Server]]
     settings: Callable[[Server], Mapping[str, str]]
+    is_extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,15 @@ def triton_settings(server: Server) -> Mapping[str, str]:
     }
 
 
+def reranker_settings(server: Server) -> Mapping[str, str]:
+    return {
+        "ASKMESH_RETRIEVER_RERANKER": "triton",
+        "ASKMESH_RETRIEVER_RERANKER_ADDRESS": f"{server.host}:{server.port}",
+        "ASKMESH_RETRIEVER_RERANKER_REVISION": reranker.REVISION,
+        "ASKMESH_RETRIEVER_RERANK_CANDIDATES": str(reranker.CANDIDATES),
+    }
+
+
 def opensearch_settings(server: Server) -> Mapping[str, str]:
     return {"ASKMESH_RETRIEVER_SEARCH": "cluster", "ASKMESH_RETRIEVER_OPENSEARCH_URL": server.url}
 
@@ -76,6 +87,7 @@ def weaviate_settings(server: Server) -> Mapping[str, str]:
 MEMBERS: Mapping[str, Member] = {
     "opensearch": Member(opensearch.PART, opensearch.running_opensearch, opensearch_settings),
     "redis": Member(redis.PART, redis.running_redis, redis_settings),
+    "reranker": Member(triton.PART, reranker.running_reranker, reranker_settings, is_extra=True),
     "triton": Member(triton.PART, triton.running_standins, triton_settings),
     "weaviate": Member(weaviate.PART, weaviate.running_weaviate, weaviate_settings),
 }
@@ -87,12 +99,13 @@ async def running_cluster(folder: Path, names: Sequence[str] = ()) -> AsyncItera
 
     Args:
         folder: Each keeps its data and its log in a folder of its name below it.
-        names: Of MEMBERS; none means all.
+        names: Of MEMBERS; none means all but the extra ones.
     Raises:
         RigMissing: one is not built; nothing is started then.
         RigFailed: one did not start.
     """
-    members = {name: MEMBERS[name] for name in names or MEMBERS}
+    usual = [name for name, member in MEMBERS.items() if not member.is_extra]
+    members = {name: MEMBERS[name] for name in names or usual}
     for member in members.values():
         member.part.require()
     async with AsyncExitStack() as stack:

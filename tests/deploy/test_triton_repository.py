@@ -9,10 +9,16 @@ from functools import partial
 from pathlib import Path
 
 from askmesh.rig.part import ROOT
+from askmesh.rig.reranker import RERANKING
 from askmesh.rig.triton import STANDINS, running_triton
 from chassis.channel import open_channel
+from embedding.manifest import Graph, Precision, SourceFiles
+from embedding.models import ensure_model
+from retriever.reranking.pairs import PairTokenizer
+from retriever.reranking.triton import ServedModel, TritonReranker
 from tests.contract.generation.suite import text_of
 from tests.contract.generation.test_triton import ANSWER, answered, generator_on
+from tests.contract.reranking.suite import QUESTION, TEXTS, logits
 from tests.rig_servers import rigged
 
 TRITON = ROOT / "deploy" / "triton"
@@ -48,6 +54,28 @@ def loaded_from(yaml: str) -> str:
     assert batch
     assert decoupled
     return f"max_batch_size: {batch[1]}\nmodel_transaction_policy {{ decoupled: {decoupled[1]} }}\n"
+
+
+def test_the_reranker_here_has_the_tensors_of_the_one_for_a_gpu():
+    repositories = (RERANKING, TRITON / "reranking")
+    here, there = (_TENSOR.findall((each / "reranker" / "config.pbtxt").read_text()) for each in repositories)
+    assert here == there != []
+
+
+async def test_triton_takes_the_rerankers_configuration_and_the_retrievers_requests_for_it(tmp_path):
+    """The graph is not a cross-encoder's, and runs in a Python model: this Triton has no ONNX Runtime of its own."""
+    repository = tmp_path / "models"
+    shutil.copytree(RERANKING, repository)
+    config = (TRITON / "reranking" / "reranker" / "config.pbtxt").read_text()
+    # Warmed up by single pairs: a full batch of the longest takes a processor seconds.
+    config = config.replace('"onnxruntime"', '"python"').replace("    batch_size: 32", "    batch_size: 1")
+    (repository / "reranker" / "config.pbtxt").write_text(config)
+    graph = (await ensure_model(Precision.FP32, Graph.LATE_INTERACTION)).graph
+    environment = {"STANDIN_RERANKER": str(graph)}
+    opened = partial(running_triton, tmp_path / "triton", repository=repository, environment=environment)
+    async with rigged(opened) as server, open_channel(f"{server.host}:{server.port}") as channel:
+        reranker = TritonReranker(channel, PairTokenizer(SourceFiles.locate().tokenizer), ServedModel())
+        assert set(await logits(reranker, QUESTION, TEXTS)) == set(TEXTS)
 
 
 def test_the_start_script_says_what_it_needs_where_it_does_not_find_it():
