@@ -1,7 +1,8 @@
 """`make eval`: quality of retrieval, chunks and answers against thresholds.toml; exits with 1 when one is missed.
 
-Parts: retrieval, chunking, answers, cache (they need the evaluation data), golden (this project's own docs/), weights
-(prints how fusion's weights were chosen; not held to anything). None means all that can be measured here.
+Parts: retrieval, chunking, answers, cache (they need the evaluation data), golden (this project's own docs/). None
+means all of these that can be measured here. Held to nothing, and measured only when named: weights (how fusion's
+weights were chosen) and reranking (what the packaged reranking model adds).
 The data is read from $ASKMESH_EVAL_DATA, or ../shared/data when that is there.
 """
 
@@ -16,18 +17,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.quality import answers, cache, chunks, golden, retrieval
+from bench.quality import answers, cache, chunks, golden, reranking, retrieval
 from bench.quality.data import DATA_VARIABLE, data_folder
 from bench.quality.thresholds import verdicts
 from bench.quality.vectors import CachedEmbedder
 from chassis.errors import EmbedderUnavailable, InvalidRequest
-from embedding.manifest import Precision
+from embedding.manifest import Graph, Precision
 from embedding.models import ensure_model
 from embedding.onnx import OnnxEmbedder
 from embedding.ports import Embedder, TokenSpans
+from retriever.reranking.onnx import OnnxReranker
 
 DATA_PARTS = ("retrieval", "chunking", "answers", "cache")
-PARTS = (*DATA_PARTS, "golden", "weights")
+PARTS = (*DATA_PARTS, "golden", "weights", "reranking")
 OK, MISSED, UNUSABLE = 0, 1, 2
 
 
@@ -100,9 +102,18 @@ async def _measure(part: str, bench: _Bench) -> tuple[dict[str, float], str]:
         case "golden":
             values = await golden.evaluate(bench.embedder, bench.tokens)
             return values, golden.table(values)
+        case "reranking":
+            values = await _reranked(bench)
+            return values, reranking.table(values)
         case _:
             asked = await retrieval.ask_all(bench.data, bench.embedder, bench.tokens)
             return {}, retrieval.weights_table(asked)
+
+
+async def _reranked(bench: _Bench) -> dict[str, float]:
+    files = await ensure_model(Precision.INT8, Graph.LATE_INTERACTION)
+    async with OnnxReranker.opened(files, Precision.INT8) as reranker:
+        return await reranking.evaluate(bench.data, bench.embedder, bench.tokens, reranker)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ class Asked:
     relevant: frozenset[str]
     found: Mapping[str, tuple[Passage, ...]]
     by_chunk: bool  # relevant holds chunk ids, not document ids
+    question: str
 
     def ranking(self, leg: str) -> Ranking:
         return judge(self.ids(self.found[leg]), self.relevant)
@@ -75,7 +76,7 @@ async def _ingest(stack: Stack, corpus: PassageCorpus) -> None:
 async def _ask_documents(stack: Stack, corpus: PassageCorpus, collection: str) -> AsyncIterator[Asked]:
     for question in corpus.questions:
         found = await _legs(stack, collection, question.text)
-        yield Asked(corpus.name, question.half, question.answers, found, by_chunk=False)
+        yield Asked(corpus.name, question.half, question.answers, found, by_chunk=False, question=question.text)
 
 
 async def _ask_chunks(stack: Stack, corpus: ExcerptCorpus) -> AsyncIterator[Asked]:
@@ -90,7 +91,7 @@ async def _ask_chunks(stack: Stack, corpus: ExcerptCorpus) -> AsyncIterator[Aske
     for question, (half, found) in zip(corpus.questions, answers, strict=True):
         right = {chunk_id for chunk_id, span in chunks.items() if _holds(span, question.excerpts)}
         if right:
-            yield Asked(corpus.name, half, frozenset(right), found, by_chunk=True)
+            yield Asked(corpus.name, half, frozenset(right), found, by_chunk=True, question=question.text)
 
 
 def _holds(chunk: tuple[int, int], excerpts: Iterable[tuple[int, int]]) -> bool:
