@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from chassis.errors import SettingsInvalid
 from orchestrator.tokens import EstimatedTokenCounter, FileTokenCounter
 from tests.unit.orchestrator.passages import TESLA
+from tests.unit.orchestrator.tokenizers import write_gemma_like
 
 
 @pytest.fixture
@@ -24,6 +25,30 @@ def test_a_tokenizer_file_counts_exactly_and_beyond_its_own_window(tokenizer_fil
     counter = FileTokenCounter(tokenizer_file)
     assert counter.count("one two one two one") == 5
     assert counter.is_estimate is False
+
+
+@pytest.fixture(scope="module")
+def gemma_like(tmp_path_factory):
+    return FileTokenCounter(write_gemma_like(tmp_path_factory.mktemp("gemma") / "tokenizer.json"))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", 0),  # the <bos> is the engine's to add
+        ("1943", 4),  # digits stand alone
+        ("<start_of_turn>", 1),  # markup is the control token it looks like
+        ("<start_of_turn>1<end_of_turn>2", 4),
+        ("\u6f22", 3),  # not in the vocabulary: its bytes
+        ("\U0001f5fa", 4),
+    ],
+)
+def test_a_tokenizer_of_gemmas_kind_is_counted_with_as_its_engine_would(gemma_like, text, tokens):
+    assert gemma_like.count(text) == tokens
+
+
+def test_a_trained_tokenizer_makes_more_of_a_text_than_words_and_less_than_characters(gemma_like):
+    assert len(TESLA.split()) < gemma_like.count(TESLA) < len(TESLA)
 
 
 @pytest.mark.parametrize("content", ["", "not json", "{}"])
