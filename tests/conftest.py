@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from askmesh.rig.catalogue import PARTS
+from tests.bars import figures_of
 from tests.rig_servers import (  # noqa: F401  # fixtures of every test
     kubernetes,
     redis_server,
@@ -31,3 +32,13 @@ def _no_settings_from_outside(monkeypatch):
 def pytest_report_header():
     """What the suites run against."""
     return [f"rig: {part.name} {part.version if part.find() else 'missing: make rig'}" for part in PARTS]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What was measured on the way, whether it passed or not."""
+    stats = terminalreporter.stats
+    figures = figures_of([*stats.get("passed", ()), *stats.get("failed", ())])
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)
