@@ -16,7 +16,7 @@ from tests.deploy.documents import DEPLOY, ISTIO, Document, built, containers, f
 
 SECRETS = {
     name: keys
-    for secrets in runpy.run_path(str(DEPLOY / "scripts" / "secrets.py"))["SECRETS"].values()
+    for secrets in runpy.run_path(str(DEPLOY / "scripts" / "make_secrets.py"))["SECRETS"].values()
     for name, keys in secrets.items()
 }
 SERVICES = ("gateway", "orchestrator", "retriever")

@@ -1,9 +1,10 @@
-"""render.py and secrets.py: how images and passwords come into manifests that hold neither."""
+"""render.py and make_secrets.py: how images and passwords come into manifests that hold neither."""
 
 from __future__ import annotations
 
 import json
 import runpy
+import sys
 
 import pytest
 from cryptography import x509
@@ -13,7 +14,7 @@ from chassis.auth import ApiKeyAuthenticator
 from tests.deploy.documents import DEPLOY, containers, kustomized, parsed
 
 RENDER = runpy.run_path(str(DEPLOY / "scripts" / "render.py"))
-SECRETS = runpy.run_path(str(DEPLOY / "scripts" / "secrets.py"))
+SECRETS = runpy.run_path(str(DEPLOY / "scripts" / "make_secrets.py"))
 TOKENS = {"asker": {"ask"}, "ingester": {"ask", "ingest"}, "operator": {"ask", "admin", "operator"}}
 DIGEST = "sha256:" + 64 * "a"
 
@@ -78,3 +79,8 @@ def test_what_is_there_is_left_alone():
         return ""
 
     assert SECRETS["create"](kubectl, "rag") == ["askmesh-weaviate"] == applied
+
+
+def test_no_script_hides_a_module_of_pythons_own():
+    """A script's folder is first on its path: `secrets.py` there would be everybody's `import secrets`."""
+    assert not {path.stem for path in (DEPLOY / "scripts").glob("*.py")} & set(sys.stdlib_module_names)

@@ -1,4 +1,4 @@
-"""Makes the Secrets that the manifests name, those that are not there yet: python deploy/scripts/secrets.py [CONTEXT]
+"""Makes the Secrets that the manifests name and that are not there yet: deploy/scripts/make_secrets.py [CONTEXT]
 
 Nothing is written anywhere but into the cluster, by kubectl (KUBECTL names another). One that exists is left alone: a
 store keeps the password that it was begun with. Print a caller's key with:
