@@ -25,7 +25,7 @@ from embedding.ports import FloatArray
 from retriever.search.weaviate.conditions import POSITION, VERSION, among, between, every, visible
 from retriever.search.weaviate.engine import Engine
 from retriever.search.weaviate.failures import PLACE
-from retriever.search.weaviate.layout import CLASS_PREFIX, FLAT_SEARCH_CUTOFF, class_definition, class_name, tenant_name
+from retriever.search.weaviate.layout import CLASS_PREFIX, class_definition, class_name, tenant_name
 from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of, marker
 from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
 
@@ -45,18 +45,15 @@ class WeaviateDenseIndex:
         fingerprint: str,
         dim: int,
         namespace: str = "askmesh",
-        flat_search_cutoff: int = FLAT_SEARCH_CUTOFF,
     ) -> None:
         """Args:
         fingerprint: The embedder's whose vectors are written and searched.
         dim: Their length.
         namespace: Keeps deployments apart that share a Weaviate.
-        flat_search_cutoff: Below so many candidates a search is exact; fixed when the class is made.
         """
         self._engine = engine
-        self._class = class_name(fingerprint, flat_search_cutoff)
+        self._class = class_name(fingerprint)
         self._dim = dim
-        self._cutoff = flat_search_cutoff
         self._namespace = namespace
 
     async def search(self, vector: FloatArray, scope: Scope, limit: int, *, budget: Budget) -> list[Hit]:
@@ -194,7 +191,7 @@ class WeaviateDenseIndex:
     async def _have_class(self, budget: Budget) -> None:
         """Make the class where it is missing, before every write: Weaviate would make one by itself, of a shape it
         guesses from the first object."""
-        wanted = class_definition(self._class, self._cutoff)
+        wanted = class_definition(self._class)
         found = await self._engine.read_class(self._class, budget=budget)
         if found is None:
             await self._engine.create_class(wanted, budget=budget)

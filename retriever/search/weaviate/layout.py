@@ -29,10 +29,9 @@ FILTER_STRATEGY: Final = "sweeping"
 _OBJECT_IDS: Final = uuid.UUID("5d0f3c0e-6f0b-5f5e-9d0a-0c5f4f0a7e11")
 
 
-def class_name(fingerprint: str, flat_search_cutoff: int = FLAT_SEARCH_CUTOFF) -> str:
-    """The class of an embedder's vectors; the cutoff is part of it only where it is not the usual one."""
-    text = fingerprint if flat_search_cutoff == FLAT_SEARCH_CUTOFF else f"{fingerprint} {flat_search_cutoff}"
-    return f"{CLASS_PREFIX}{LAYOUT_VERSION}_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+def class_name(fingerprint: str) -> str:
+    """The class of an embedder's vectors."""
+    return f"{CLASS_PREFIX}{LAYOUT_VERSION}_{hashlib.sha256(fingerprint.encode()).hexdigest()[:32]}"
 
 
 def tenant_name(namespace: str, tenant: str, uid: str) -> str:
@@ -48,7 +47,7 @@ def object_id(chunk_id: str) -> str:
 MARKER_ID: Final = object_id("marker")  # no chunk's id is that word
 
 
-def class_definition(name: str, flat_search_cutoff: int) -> dict[str, Any]:
+def class_definition(name: str) -> dict[str, Any]:
     """The class as Weaviate's schema endpoint takes it."""
     return {
         "class": name,
@@ -56,7 +55,7 @@ def class_definition(name: str, flat_search_cutoff: int) -> dict[str, Any]:
         "vectorIndexType": "hnsw",
         "vectorIndexConfig": {
             "distance": "cosine",
-            "flatSearchCutoff": flat_search_cutoff,
+            "flatSearchCutoff": FLAT_SEARCH_CUTOFF,
             "filterStrategy": FILTER_STRATEGY,
         },
         "multiTenancyConfig": {"enabled": True, "autoTenantCreation": True, "autoTenantActivation": True},

@@ -159,7 +159,7 @@ async def test_vectors_of_another_length_are_refused_and_change_nothing(dense):
 
 
 async def test_a_class_that_something_else_made_is_not_written_to(own_server):
-    definition = class_definition(class_name("another/1"), 40_000)
+    definition = class_definition(class_name("another/1"))
     definition["vectorIndexConfig"]["distance"] = "l2-squared"
     async with http_of(own_server) as http, open_engine(own_server.url, grpc_of(own_server)) as engine:
         (await http.post("/v1/schema", json=definition)).raise_for_status()
