@@ -1,8 +1,9 @@
 """`make eval`: quality of retrieval, chunks and answers against thresholds.toml; exits with 1 when one is missed.
 
 Parts: retrieval, chunking, answers, cache (they need the evaluation data), golden (this project's own docs/). None
-means all of these that can be measured here. Held to nothing, and measured only when named: weights (how fusion's
-weights were chosen) and reranking (what the packaged reranking model adds).
+means all of these that can be measured here. Measured only when named: cluster (retrieval on Weaviate and OpenSearch
+of the rig, which --search cluster names too) and, held to nothing, weights (how fusion's weights were chosen) and
+reranking (what the packaged reranking model adds).
 The data is read from $ASKMESH_EVAL_DATA, or ../shared/data when that is there.
 """
 
@@ -17,7 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.quality import answers, cache, chunks, golden, reranking, retrieval
+from askmesh.rig.part import RigMissing
+from askmesh.rig.process import RigFailed
+from bench.quality import answers, cache, chunks, cluster, golden, reranking, retrieval
 from bench.quality.data import DATA_VARIABLE, data_folder
 from bench.quality.thresholds import verdicts
 from bench.quality.vectors import CachedEmbedder
@@ -29,7 +32,7 @@ from embedding.ports import Embedder, TokenSpans
 from retriever.reranking.onnx import OnnxReranker
 
 DATA_PARTS = ("retrieval", "chunking", "answers", "cache")
-PARTS = (*DATA_PARTS, "golden", "weights", "reranking")
+PARTS = (*DATA_PARTS, "golden", "cluster", "weights", "reranking")
 OK, MISSED, UNUSABLE = 0, 1, 2
 
 
@@ -52,17 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts named; returns the exit code."""
     parser = argparse.ArgumentParser(prog="askmesh eval", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--search", choices=("embedded", "cluster"), help="cluster: the same as the part of that name")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     options = parser.parse_args(arguments)
     folder = data_folder()
-    parts = options.parts or ([*DATA_PARTS, "golden"] if folder else ["golden"])
+    parts = options.parts or (["cluster"] if options.search == "cluster" else _default(folder))
     if folder is None:
         print(f"no evaluation data ({DATA_VARIABLE} names none): only the golden set is measured", file=sys.stderr)
     try:
         return asyncio.run(_run(parts, folder, as_json=options.output == "json"))
     except (EmbedderUnavailable, InvalidRequest) as error:
         print(f"cannot be measured: {error.message}", file=sys.stderr)
-        return UNUSABLE
+    except (RigMissing, RigFailed) as error:
+        print(f"cannot be measured: {error}", file=sys.stderr)
+    return UNUSABLE
+
+
+def _default(folder: Path | None) -> list[str]:
+    return [*DATA_PARTS, "golden"] if folder else ["golden"]
 
 
 async def _run(parts: Sequence[str], folder: Path | None, *, as_json: bool) -> int:
@@ -99,6 +109,9 @@ async def _measure(part: str, bench: _Bench) -> tuple[dict[str, float], str]:
         case "cache":
             values = await cache.evaluate(bench.data, bench.embedder)
             return values, cache.table(values)
+        case "cluster":
+            values = await cluster.evaluate(bench.data, bench.embedder, bench.tokens)
+            return values, cluster.text_of(values)
         case "golden":
             values = await golden.evaluate(bench.embedder, bench.tokens)
             return values, golden.table(values)

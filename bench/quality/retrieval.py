@@ -22,6 +22,7 @@ from retriever.fusion import LEG_DEPTH, FusionWeights, fuse
 from retriever.types import Hit, Legs, Passage
 
 LEGS = {"dense": Legs.DENSE, "lexical": Legs.LEXICAL, "hybrid": Legs.HYBRID}
+XQUAD = "xquad"
 WRITERS = 8  # documents put at the same time; they share transactions
 # A chunk answers when it holds this share of an excerpt's characters: the part that a reader needs, cut by one border.
 EXCERPT_SHARE = 0.5
@@ -48,17 +49,27 @@ class Asked:
 
 
 async def ask_all(folder: Path, embedder: Embedder, tokens: TokenSpans | None) -> list[Asked]:
-    """Ingest every corpus and ask every question on every leg."""
-    asked: list[Asked] = []
+    """Ingest every corpus and ask every question on every leg of the embedded leaves."""
     async with embedded_stack(embedder, tokens) as stack:
-        corpus = xquad(folder)
-        await _ingest(stack, corpus)
-        for each in (corpus, *variants(corpus)):
-            asked += [one async for one in _ask_documents(stack, each, corpus.name)]
-        for text in excerpt_corpora(folder):
-            await stack.put(text.name, f"{text.name}.md", text.text, content_type="text/markdown")
-            asked += [one async for one in _ask_chunks(stack, text)]
+        return await ask_stack(stack, folder)
+
+
+async def ask_stack(stack: Stack, folder: Path) -> list[Asked]:
+    """The same of any leaves."""
+    asked = await ask_xquad(stack, folder)
+    for corpus in variants(xquad(folder)):
+        asked += [one async for one in _ask_documents(stack, corpus, XQUAD)]
+    for text in excerpt_corpora(folder):
+        await stack.put(text.name, f"{text.name}.md", text.text, content_type="text/markdown")
+        asked += [one async for one in _ask_chunks(stack, text)]
     return asked
+
+
+async def ask_xquad(stack: Stack, folder: Path) -> list[Asked]:
+    """Ingest XQuAD alone and ask its own questions."""
+    corpus = xquad(folder)
+    await _ingest(stack, corpus)
+    return [one async for one in _ask_documents(stack, corpus, corpus.name)]
 
 
 async def _ingest(stack: Stack, corpus: PassageCorpus) -> None:

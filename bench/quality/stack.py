@@ -17,9 +17,10 @@ from retriever.ingest.parsing import Parser
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
 from retriever.search.embedded import open_embedded
+from retriever.search.opening import Leaves
 from retriever.types import DocumentSource, Legs, Passage, RetrievalQuery
 
-__all__ = ["Stack", "embedded_stack"]
+__all__ = ["Stack", "embedded_stack", "stack_over"]
 
 BUDGET_S = 600.0  # an evaluation waits; it measures quality, not time
 TIMEBOX_S = 30.0  # and must never lose a leg to a busy machine; the pipeline caps it at 5 s, hence
@@ -61,10 +62,19 @@ class Stack:
 async def embedded_stack(embedder: Embedder, tokens: TokenSpans | None) -> AsyncIterator[Stack]:
     """An empty stack; it goes away with the context."""
     with tempfile.TemporaryDirectory(prefix="askmesh-eval-") as folder:
-        async with open_embedded(Path(folder)) as store, Parser() as parser:
+        async with open_embedded(Path(folder)) as store:
             stores = Stores(heads=store.heads, records=store.records, dense=store.dense, lexical=store.lexical)
-            async with Committer(stores, owner="evaluation") as committer:
-                tools = WriterTools(store.heads, store.records, parser, committer, embedder, tokens)
-                sources = RetrievalSources(SnapshotReader(store.heads), store.dense, store.lexical, embedder)
-                writer = DocumentWriter(tools, WriterLimits())
-                yield Stack(writer, RetrievalPipeline(sources, timebox_s=TIMEBOX_S))
+            leaves = Leaves(stores, store.dense, store.lexical, store.heads)
+            async with stack_over(leaves, embedder, tokens) as stack:
+                yield stack
+
+
+@asynccontextmanager
+async def stack_over(leaves: Leaves, embedder: Embedder, tokens: TokenSpans | None) -> AsyncIterator[Stack]:
+    """An empty stack over any set of leaves, by the production path."""
+    stores = leaves.stores
+    async with Parser() as parser, Committer(stores, owner="evaluation") as committer:
+        tools = WriterTools(stores.heads, stores.records, parser, committer, embedder, tokens)
+        sources = RetrievalSources(SnapshotReader(stores.heads), leaves.dense, leaves.lexical, embedder)
+        writer = DocumentWriter(tools, WriterLimits())
+        yield Stack(writer, RetrievalPipeline(sources, timebox_s=TIMEBOX_S))
