@@ -5,7 +5,9 @@ Rule 1: everything that can run at once does: the snapshot is read beside the em
 Rule 2: the timebox bounds all of it. What is late is cancelled, left out and reported; the caller still gets an answer.
 Rule 3: what a store returns is not believed: every hit is checked again against snapshot, groups and filter, before it
         can shift the score of another.
-Rule 4: vectors of different fingerprints never meet: the caller's vector is used only if it comes from this embedder,
+Rule 4: a dense leg that finds nothing where words find something has lost its vectors, and is reported like one that
+        does not answer: every chunk in scope has a distance.
+Rule 5: vectors of different fingerprints never meet: the caller's vector is used only if it comes from this embedder,
         and the dense leg is asked only if the collection was made with it.
 """
 
@@ -116,6 +118,8 @@ class RetrievalPipeline:
             if dense is None and lexical is None:
                 raise _nothing_answered(budget)
             found = [_checked(hits or (), scope) for hits in (dense, lexical)]
+            if dense == [] and found[1]:  # vectors are near or far, never no match: here they are lost
+                run.report.drop("dense", DegradedReason.DENSE_UNAVAILABLE)
             with run.report.timed("fuse"):
                 fused = fuse(found[0], found[1], max(query.top_k, self._rerank_depth))
             passages = await self._reranked(run, fused)

@@ -99,6 +99,14 @@ class TestBothLegs:
         retrieval = await bench.retrieve()
         assert (retrieval.passages, retrieval.degraded) == ((), ())
 
+    async def test_vectors_that_find_nothing_where_words_find_something_are_lost_and_reported(self, bench):
+        bench.dense.hits = []
+        retrieval = await bench.retrieve()
+        assert retrieval.passages
+        assert [(each.stage, each.reason) for each in retrieval.degraded] == [
+            ("dense", DegradedReason.DENSE_UNAVAILABLE)
+        ]
+
     async def test_the_scope_of_both_legs_is_the_callers(self, bench):
         await bench.retrieve()
         for scope in (*bench.dense.scopes, *bench.lexical.scopes):
