@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from rag.retriever.v1 import collection_pb2_grpc, document_pb2_grpc, retriever_p
 from chassis.admission import Admission, Limit
 from chassis.auth import Authenticator
 from chassis.breaker import Breaker
-from chassis.budget import Budget
+from chassis.budget import Budget, Clock
 from chassis.composition import build_admission, build_authenticator
 from chassis.errors import EmbedderUnavailable, SearchUnavailable
 from chassis.server import RunningServer, ServiceBinding, serve
@@ -84,7 +85,11 @@ class RunningRetriever:
 
 @asynccontextmanager
 async def build(
-    settings: RetrieverSettings, *, embedder: Embedder | None = None, telemetry: Telemetry | None = None
+    settings: RetrieverSettings,
+    *,
+    embedder: Embedder | None = None,
+    telemetry: Telemetry | None = None,
+    clock: Clock = time.monotonic,
 ) -> AsyncIterator[RunningRetriever]:
     """Start a retriever.
 
@@ -92,6 +97,7 @@ async def build(
         settings: Read once, by the caller.
         embedder: One that somebody else opened and closes; None opens what the settings name.
         telemetry: The process's; None builds one.
+        clock: By which the last known state of a collection grows old.
     Raises:
         SettingsInvalid, DataFolderLocked, PortInUse, StorageFull, CatalogueUnavailable.
     """
@@ -103,7 +109,7 @@ async def build(
         owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         if embedder is None:
             embedder = await _open_embedder(stack, settings, telemetry)
-        process = Process(owner, embedder, telemetry, open_mirror(settings, stack))
+        process = Process(owner, embedder, telemetry, open_mirror(settings, stack), clock)
         leaves = await open_leaves(stack, settings, process)
         bindings = await _bindings(stack, settings, leaves, process)
         admission = build_admission(settings, methods=_limits(settings))
@@ -152,7 +158,7 @@ async def _bindings(
 ) -> Sequence[ServiceBinding]:
     """The domain between the leaves and the wire."""
     stores = leaves.stores
-    snapshots = SnapshotReader(stores.heads)
+    snapshots = SnapshotReader(stores.heads, clock=shared.clock)
     plain = RetrievalSources(snapshots, leaves.dense, leaves.lexical, shared.embedder)
     await warm_up(plain, leaves.survey, Budget.of(BUDGET_S))
     parser = await stack.enter_async_context(Parser())

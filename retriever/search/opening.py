@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
-from chassis.budget import Budget
+from chassis.budget import Budget, Clock
 from chassis.errors import SettingsInvalid
 from chassis.telemetry import Telemetry
 from embedding.ports import Embedder
@@ -43,13 +44,18 @@ class Process:
     Attributes:
         owner: Its name in leases and transactions; no other process has it.
         embedder: Whose vectors the dense leg keeps; None: lexical search only.
+<<<<<<< HEAD
         mirror: Of the collections' snapshots.
+=======
+        clock: By which the last known state of a collection grows old.
+>>>>>>> 6894aa9 (Let a test's clock age what a retriever last knew)
     """
 
     owner: str
     embedder: Embedder | None
     telemetry: Telemetry
     mirror: KeptMirror = field(default_factory=KeptMirror)
+    clock: Clock = time.monotonic
 
     def mirrored(self, heads: CollectionHeads) -> MirroredHeads:
         return MirroredHeads(heads, self.mirror.mirror, mark=self.mirror.mark)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, embedder, **settings):
+async def running(folder: Path, embedder, *, clock=time.monotonic, **settings):
     """A retriever on this data folder; `embedder` None makes it lexical only."""
     keys = folder / "keys.json"
     keys.parent.mkdir(exist_ok=True)
@@ -164,7 +165,9 @@ async def running(folder: Path, embedder, **settings):
             "drain_s": 5,
             **settings,
         }
-        async with build(load(RetrieverSettings, **given), embedder=embedder, telemetry=telemetry) as retriever:
+        async with build(
+            load(RetrieverSettings, **given), embedder=embedder, telemetry=telemetry, clock=clock
+        ) as retriever:
             channel = open_channel(retriever.address)
             try:
                 yield Running(channel, telemetry, retriever.admission)
