@@ -44,7 +44,7 @@ class Recipe:
     is_ready: Callable[[Server], Awaitable[bool]]
     environment: Mapping[str, str] = field(default_factory=dict)
     scheme: str = "http"
-    start_s: float = 60.0
+    start_s: float = 180.0  # a JVM takes 5 s; 45 where ten others build beside it
 
 
 class Server:
