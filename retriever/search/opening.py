@@ -44,11 +44,8 @@ class Process:
     Attributes:
         owner: Its name in leases and transactions; no other process has it.
         embedder: Whose vectors the dense leg keeps; None: lexical search only.
-<<<<<<< HEAD
         mirror: Of the collections' snapshots.
-=======
         clock: By which the last known state of a collection grows old.
->>>>>>> 6894aa9 (Let a test's clock age what a retriever last knew)
     """
 
     owner: str
