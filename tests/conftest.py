@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from askmesh.rig.catalogue import PARTS
 from tests.bars import figures_of
+from tests.rig_logs import sections_of, servers_among
 from tests.rig_servers import (  # noqa: F401  # fixtures of every test
     kubernetes,
     redis_server,
@@ -42,3 +43,12 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section("figures")
         for line in figures:
             terminalreporter.write_line(line)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """A failed test shows what its servers said."""
+    report = yield
+    if report.failed:
+        report.sections += sections_of(servers_among(getattr(item, "funcargs", {}).values()))
+    return report
