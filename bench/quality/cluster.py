@@ -17,7 +17,6 @@ from bench.quality.retrieval import LEGS, ask_stack, ask_xquad, figures, table
 from bench.quality.stack import Stack, embedded_stack, stack_over
 from embedding.ports import Embedder, TokenSpans
 from retriever.ingest.commit import Stores
-from retriever.search.opening import Leaves
 
 BESIDE = "embedded"  # the prefix of the embedded leaves' figures
 
@@ -42,7 +41,7 @@ async def cluster_stack(embedder: Embedder, tokens: TokenSpans | None) -> AsyncI
         ):
             dense = WeaviateDenseIndex(engine, fingerprint=embedder.fingerprint, dim=embedder.dim)
             stores = Stores(heads=store.heads, records=store.records, dense=dense, lexical=store.lexical)
-            async with stack_over(Leaves(stores, dense, store.lexical, store.heads), embedder, tokens) as stack:
+            async with stack_over(stores, (dense, store.lexical), embedder, tokens) as stack:
                 yield stack
 
 

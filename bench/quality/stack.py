@@ -16,8 +16,8 @@ from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.parsing import Parser
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
+from retriever.ports import DenseLeg, LexicalLeg
 from retriever.search.embedded import open_embedded
-from retriever.search.opening import Leaves
 from retriever.types import DocumentSource, Legs, Passage, RetrievalQuery
 
 __all__ = ["Stack", "embedded_stack", "stack_over"]
@@ -64,17 +64,17 @@ async def embedded_stack(embedder: Embedder, tokens: TokenSpans | None) -> Async
     with tempfile.TemporaryDirectory(prefix="askmesh-eval-") as folder:
         async with open_embedded(Path(folder)) as store:
             stores = Stores(heads=store.heads, records=store.records, dense=store.dense, lexical=store.lexical)
-            leaves = Leaves(stores, store.dense, store.lexical, store.heads)
-            async with stack_over(leaves, embedder, tokens) as stack:
+            async with stack_over(stores, (store.dense, store.lexical), embedder, tokens) as stack:
                 yield stack
 
 
 @asynccontextmanager
-async def stack_over(leaves: Leaves, embedder: Embedder, tokens: TokenSpans | None) -> AsyncIterator[Stack]:
+async def stack_over(
+    stores: Stores, legs: tuple[DenseLeg, LexicalLeg], embedder: Embedder, tokens: TokenSpans | None
+) -> AsyncIterator[Stack]:
     """An empty stack over any set of leaves, by the production path."""
-    stores = leaves.stores
     async with Parser() as parser, Committer(stores, owner="evaluation") as committer:
         tools = WriterTools(stores.heads, stores.records, parser, committer, embedder, tokens)
-        sources = RetrievalSources(SnapshotReader(stores.heads), leaves.dense, leaves.lexical, embedder)
+        sources = RetrievalSources(SnapshotReader(stores.heads), *legs, embedder)
         writer = DocumentWriter(tools, WriterLimits())
         yield Stack(writer, RetrievalPipeline(sources, timebox_s=TIMEBOX_S))

@@ -8,7 +8,6 @@ stores and the catalogue hold exactly the last acknowledged versions.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 import time
@@ -27,10 +26,10 @@ from embedding.models import ensure_model
 from embedding.onnx import OnnxEmbedder
 from tests.faults.clusters import contents, own_cluster, serving
 from tests.faults.histories import PARTS, History, is_shown, text_of
+from tests.faults.processes import IS_CAMPAIGN
 
-IS_FULL = os.environ.get("FULL_FAULTS") == "1"  # `make faults`
 FULL = {"retriever": 50, "opensearch": 6, "weaviate": 6, "stopped retriever": 1}
-STRIKES = FULL if IS_FULL else {"retriever": 3, "opensearch": 1, "weaviate": 1}
+STRIKES = FULL if IS_CAMPAIGN else {"retriever": 3, "opensearch": 1, "weaviate": 1}
 STOPPED_S = 150.0  # longer than the janitor's lease and what a transaction may stand open, one after the other
 DOCUMENTS = 6  # written at the same time: they share transactions
 READERS = 3
@@ -172,7 +171,7 @@ def question(document_id, legs):
     )
 
 
-@pytest.mark.timeout(7_200 if IS_FULL else 1_200)  # ten times what it takes on a quiet machine
+@pytest.mark.timeout(7_200 if IS_CAMPAIGN else 1_200)  # ten times what it takes on a quiet machine
 async def test_kills_in_the_middle_of_commits_show_no_reader_half_a_commit_a_ghost_or_a_loss(tmp_path, capsys):
     seed = random.randrange(1 << 32)  # other points every time; the invariants hold at all of them
     chance = random.Random(seed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -36,12 +35,12 @@ from retriever.search.weaviate.layout import class_definition, class_name
 from tests.contract.retriever.conftest import Running, ids, running
 from tests.contract.search.samples import FakeClock
 from tests.faults.clusters import own_cluster
+from tests.faults.processes import IS_CAMPAIGN
 from tests.proxies import proxied
 
-IS_FULL = os.environ.get("FULL_FAULTS") == "1"  # `make faults`: with the timebox as shipped, on a quiet machine
-TIMEBOX_MS = 250 if IS_FULL else 3_000
+TIMEBOX_MS = 250 if IS_CAMPAIGN else 3_000  # a campaign runs on a quiet machine, with the timebox as shipped
 # Over the timebox: gRPC, fusion, and the moment a cancelled call takes to end. The rest is for a busy machine.
-LATE_S = 0.25 if IS_FULL else 5.0
+LATE_S = 0.25 if IS_CAMPAIGN else 5.0
 WRITE_S = 2.0  # for a write that cannot succeed
 HEALED_S = 120.0  # within which everything must be back; a breaker looks again after a second, a store starts in ten
 TEXT = "The spanner tightens bolts of every size."
