@@ -20,11 +20,8 @@ import json
 import os
 import secrets
 import shutil
-import ssl
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +29,7 @@ from pathlib import Path
 
 from askmesh.rig import crds
 from askmesh.rig.debian import debian_part
+from askmesh.rig.http_probe import answers
 from askmesh.rig.kube_client import KubeClient
 from askmesh.rig.part import cache
 from askmesh.rig.process import HOST, Recipe, Server, running
@@ -47,7 +45,6 @@ PART = thin_module(
 )
 SERVICE_RANGE = "10.96.0.0/16"  # of cluster IPs: they are handed out and nobody listens there
 MAX_OBJECT_BYTES = 4 * 1024 * 1024  # KServe's largest definition is above etcd's 1.5 MiB
-ASKED_S = 5.0  # for one look at an API server that starts
 
 
 class KubectlFailed(Exception):
@@ -227,21 +224,12 @@ def _keep(scratch: Path, token: str, folder: Path) -> None:
 
 
 async def _etcd_is_healthy(server: Server) -> bool:
-    return await asyncio.to_thread(_is_ok, f"{server.url}/health")
+    return await answers(f"{server.url}/health")
 
 
 async def _is_ready(server: Server) -> bool:
-    return await asyncio.to_thread(_is_ok, f"{server.url}/readyz")
+    return await answers(f"{server.url}/readyz")
 
 
 async def _is_healthy(server: Server) -> bool:
-    return await asyncio.to_thread(_is_ok, f"{server.url}/healthz")
-
-
-def _is_ok(url: str) -> bool:
-    unverified = ssl._create_unverified_context()  # noqa: S323, SLF001  # our own server, on the loopback
-    try:
-        with urllib.request.urlopen(url, timeout=ASKED_S, context=unverified) as answer:  # noqa: S310  # http or https
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError:
-        return False
+    return await answers(f"{server.url}/healthz")

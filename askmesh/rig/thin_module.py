@@ -19,18 +19,20 @@ FILES = Path(__file__).parent / "files"
 LINKER = "-s -w"  # no symbol table, no debug information: a third of the size
 
 
-def thin_module(name: str, version: str, *, packages: Sequence[str], used_by: str, tags: str = "") -> Part:
+def thin_module(
+    name: str, version: str, *, packages: Sequence[str], used_by: str, module: str = "", tags: str = ""
+) -> Part:
     """A part with one program per package, named as its last path element.
 
     Args:
-        name: Also the folder below files/.
+        module: The folder below files/, when its name is not the part's: one module may give several parts.
         tags: Build tags, by commas.
     """
 
     def make(folder: Path) -> None:
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
         command = [go(), "build", "-trimpath", "-ldflags", LINKER, "-tags", tags, "-o", f"{folder}/", *packages]
-        subprocess.run(command, cwd=FILES / name, env=environment, check=True)
+        subprocess.run(command, cwd=FILES / (module or name), env=environment, check=True)
 
     proof = packages[-1].rpartition("/")[2]
     return folder_part(name, version, used_by=used_by, proof=proof, make=make, is_compiled=True)

@@ -6,6 +6,8 @@ import pytest
 
 from askmesh.rig.kubernetes import KubectlFailed
 
+pytestmark = pytest.mark.timeout(300)  # the first API of a machine installs 41 definitions: 60 s on a busy one
+
 KINDS = {
     "virtualservices.networking.istio.io",
     "authorizationpolicies.security.istio.io",
