@@ -32,12 +32,28 @@ def status() -> None:
 @click.argument("names", nargs=-1, type=click.Choice(sorted(MEMBERS)))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder that keeps their data; else it goes with them.")
 @click.option("--env", "env_file", type=click.Path(path_type=Path), help="Write the settings to this file as well.")
-def up(*, names: tuple[str, ...], data: Path | None, env_file: Path | None) -> None:
+@click.option("--mesh", "has_mesh", is_flag=True, help="The whole system: our services too, each with its sidecar.")
+def up(*, names: tuple[str, ...], data: Path | None, env_file: Path | None, has_mesh: bool) -> None:
     """Start a local cluster of NAMES, without any all but the reranker, and print its settings; Ctrl-C stops it."""
+    if has_mesh and (names or env_file):
+        raise click.UsageError("--mesh starts everything and has no settings to print")
     try:
-        asyncio.run(_up(names, data, env_file))
+        asyncio.run(_up_mesh(data) if has_mesh else _up(names, data, env_file))
     except (RigMissing, RigFailed) as failure:
         raise click.ClickException(str(failure)) from None
+
+
+async def _up_mesh(data: Path | None) -> None:
+    from askmesh.rig.mesh_system import running_mesh_system
+    from chassis.lifecycle import stop_signals
+
+    async with AsyncExitStack() as stack:
+        stop = stack.enter_context(stop_signals())
+        folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="askmesh-mesh-")))
+        system = await stack.enter_async_context(running_mesh_system(folder.resolve()))
+        for line in system.description():
+            click.echo(line)
+        await stop.wait()
 
 
 async def _up(names: tuple[str, ...], data: Path | None, env_file: Path | None) -> None:
