@@ -11,6 +11,7 @@ from rag.retriever.v1 import retriever_pb2
 
 from chassis.server import FAREWELL_S, FORCE_S
 from chassis.settings import load
+from gateway.settings import GatewaySettings
 from orchestrator.settings import OrchestratorSettings
 from tests.deploy.documents import DEPLOY, ISTIO, Document, built, containers, files, one, pod_spec, read, seconds
 
@@ -218,3 +219,32 @@ def test_what_the_two_share_in_redis_is_one_store_under_one_signature(overlay):
         known = {each["name"].removeprefix(f"ASKMESH_{service.upper()}_"): each for each in container["env"]}
         shared.append((known["REDIS_URL"]["value"], known["REDIS_SECRET"]["valueFrom"]))
     assert shared[0] == shared[1]
+
+
+def rule(service: str) -> Document:
+    policy: Document = one(read(ISTIO / "base" / f"destinationrule-{service}.yaml"), "DestinationRule", service)["spec"]
+    return policy["trafficPolicy"]
+
+
+def test_the_meshs_fences_stand_behind_the_services_own():
+    """A service sheds with a typed refusal; the proxy's fence is only for what runs away."""
+    settings = load(OrchestratorSettings)
+    (scaled,) = read(DEPLOY / "scaling" / "scaledobject-orchestrator.yaml")
+    most = scaled["spec"]["maxReplicaCount"]
+    places, queue = settings.max_concurrency, settings.max_queue
+    assert rule("orchestrator")["connectionPool"]["http"]["http2MaxRequests"] == most * (places + queue)
+    # A snapshot, a retrieval and its hedge for every ask at work; as much again for ingestion and searches.
+    assert rule("retriever")["connectionPool"]["http"]["http2MaxRequests"] >= 2 * 3 * places
+    assert rule("triton")["connectionPool"]["http"]["http2MaxRequests"] == 2 * places
+    assert rule("gateway")["connectionPool"]["tcp"]["maxConnections"] == 2 * most * places
+    assert rule("gateway")["connectionPool"]["http"]["http1MaxPendingRequests"] == most * queue
+
+
+def test_a_proxy_closes_an_idle_connection_after_the_heartbeat_and_before_the_gateway_does():
+    web = load(GatewaySettings)
+    idle_s = seconds(rule("gateway")["connectionPool"]["http"]["idleTimeout"])
+    assert web.heartbeat_s < idle_s < web.keep_alive_s
+
+
+def test_whoever_names_no_deadline_is_answered_within_a_drain():
+    assert load(GatewaySettings).default_timeout_s < float(config("askmesh")["ASKMESH_DRAIN_S"])
