@@ -222,8 +222,9 @@ def test_what_the_two_share_in_redis_is_one_store_under_one_signature(overlay):
 
 
 def rule(service: str) -> Document:
-    policy: Document = one(read(ISTIO / "base" / f"destinationrule-{service}.yaml"), "DestinationRule", service)["spec"]
-    return policy["trafficPolicy"]
+    document = one(read(ISTIO / "base" / f"destinationrule-{service}.yaml"), "DestinationRule", service)
+    policy: Document = document["spec"]["trafficPolicy"]
+    return policy
 
 
 def test_the_meshs_fences_stand_behind_the_services_own():

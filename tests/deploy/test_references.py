@@ -90,7 +90,7 @@ def test_every_selector_selects_something(overlay):
 
 # Rules for pods that the overlay has none of: no model in KinD, no stores on GKE. They wait, and harm nobody.
 ABSENT = {
-    "kind": {"triton", "triton-control"},
+    "kind": {"triton", "triton-control", "triton-metrics", "triton-metrics-port"},
     "gke": {"weaviate", "opensearch", "redis"},
 }
 
