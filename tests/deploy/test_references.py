@@ -152,3 +152,32 @@ def opened(rules: list[Document], side: str, app: str) -> set[int]:
         if app in peer.get("podSelector", {}).get("matchLabels", {}).values() and "namespaceSelector" not in peer
         for port in rule["ports"]
     }
+
+
+def test_every_port_that_prometheus_scrapes_takes_plaintext_for_that_and_no_other_does():
+    documents = built(DEPLOY / "overlays" / "gke")
+    scraped = {
+        port["containerPort"]
+        for document in documents
+        if document["metadata"].get("namespace") == "rag"
+        for container in containers(document)
+        for port in container.get("ports", [])
+        if port["name"] == "http-metrics"
+    }
+    opened_ports = {
+        int(port): mode["mode"]
+        for document in documents
+        if document["kind"] == "PeerAuthentication"
+        for port, mode in document["spec"].get("portLevelMtls", {}).items()
+    }
+    assert opened_ports == dict.fromkeys(scraped, "PERMISSIVE")
+    unauthenticated = {
+        int(port): to["operation"]["paths"]
+        for document in documents
+        if document["kind"] == "AuthorizationPolicy" and document["spec"].get("action") == "ALLOW"
+        for rule in document["spec"]["rules"]
+        if "from" not in rule
+        for to in rule["to"]
+        for port in to["operation"]["ports"]
+    }
+    assert unauthenticated == dict.fromkeys(scraped, ["/metrics"])
