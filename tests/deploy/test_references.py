@@ -180,4 +180,4 @@ def test_every_port_that_prometheus_scrapes_takes_plaintext_for_that_and_no_othe
         for to in rule["to"]
         for port in to["operation"]["ports"]
     }
-    assert unauthenticated == dict.fromkeys(scraped, ["/metrics"])
+    assert unauthenticated == {port: ["/metrics"] for port in scraped}
