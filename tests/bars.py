@@ -6,21 +6,14 @@ work: there a bar is wide, and only catches what does not work at all.
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-CAMPAIGN = "CAMPAIGN"
-
-
-def is_full() -> bool:
-    """Whether this is `make faults`."""
-    return os.environ.get(CAMPAIGN) == "1"
+from tests.faults.processes import IS_CAMPAIGN
 
 
 def bar(promised: float, *, wide: float) -> float:
-    """The promise where CAMPAIGN=1 (make faults), else a bar that a busy machine meets too."""
-    return promised if is_full() else wide
+    """The promise in `make faults`, else a bar that a busy machine meets too."""
+    return promised if IS_CAMPAIGN else wide
 
 
 def figures_of(reports: list[pytest.TestReport]) -> list[str]:

@@ -20,8 +20,9 @@ from rag.orchestrator.v1 import orchestrator_pb2_grpc as rpc
 from askmesh.rig.triton import STANDIN_NAME
 from bench.installation import Installation, start, stop, wait_for
 from chassis.channel import open_channel
-from tests.bars import bar, is_full
+from tests.bars import bar
 from tests.contract.generation.test_triton import counted, grown
+from tests.faults.processes import IS_CAMPAIGN
 
 WAIT_S = 30.0
 # Of the model's tokens: 200 ms are four of them; slower where the machine may need seconds to get to the leaving.
@@ -29,7 +30,7 @@ PACE_S = bar(0.05, wide=0.25)
 QUESTION = f"What is a snapshot of a collection? standin:pace={PACE_S}"
 STOPPED_S = bar(0.200, wide=3.0)
 TOKENS = bar(3, wide=60)
-TIMES = 10 if is_full() else 2
+TIMES = 10 if IS_CAMPAIGN else 2
 
 Leave = Callable[[], Awaitable[None]]
 
