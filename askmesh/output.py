@@ -96,7 +96,8 @@ def print_figures(started: Started, completed: Completed) -> None:
     if completed.is_partial:
         console.print("[yellow]The answer is partial.[/yellow]")
     for item in completed.degraded:
-        console.print(f"[yellow]Degraded: {escape(item.reason)} ({escape(item.effect)})[/yellow]")
+        again = f" Worth asking again in {item.retry_after_s:.0f} s." if item.retry_after_s else ""
+        console.print(f"[yellow]Degraded: {escape(item.reason)} ({escape(item.effect)}){again}[/yellow]")
 
 
 def print_error(error: RagError) -> None:
