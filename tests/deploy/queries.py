@@ -67,5 +67,8 @@ def analyses() -> Iterator[Query]:
     for document in (d for path in files(DEPLOY / "components") for d in read(path)):
         if document["kind"] == "AnalysisTemplate":
             for metric in document["spec"]["metrics"]:
-                expr = metric["provider"]["prometheus"]["query"].replace("{{args.service}}", "orchestrator")
+                expr = metric["provider"]["prometheus"]["query"]
+                for argument in document["spec"]["args"]:
+                    given = argument.get("value", "orchestrator")
+                    expr = expr.replace("{{args.%s}}" % argument["name"], given)
                 yield Query(f"analysis: {document['metadata']['name']}", expr)
