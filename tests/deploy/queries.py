@@ -70,5 +70,5 @@ def analyses() -> Iterator[Query]:
                 expr = metric["provider"]["prometheus"]["query"]
                 for argument in document["spec"]["args"]:
                     given = argument.get("value", "orchestrator")
-                    expr = expr.replace("{{args.%s}}" % argument["name"], given)
+                    expr = expr.replace(f"{{{{args.{argument['name']}}}}}", given)
                 yield Query(f"analysis: {document['metadata']['name']}", expr)
