@@ -7,7 +7,8 @@ Rule 1: an identifier is a word with a digit in it: K4, 2.3.1, CVE-2024-1234, 19
 Rule 2: the same one may be written in more ways than one: without case, with or without hyphens ("K-4", "k4") and
         thousands' commas, a small number as a word, a decade, ordinal or amount by its number ("1990s", "4th", "5km"),
         a version with or without its v, and a longer version for the line it belongs to (2.3.1 for 2.3).
-Rule 3: when in doubt it is there: a missing identifier makes an answer worse than it looks, never better.
+Rule 3: how many is no identifier: "give me 5 reasons" names nothing, "code 5" does. The word before tells.
+Rule 4: when in doubt it is there: a missing identifier makes an answer worse than it looks, never better.
 
 Pure. Does not: resolve ranges ("K1 to K9" names no K4), sums or Roman numerals.
 """
@@ -16,6 +17,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from orchestrator.words import STOP_WORDS
 
 __all__ = ["identifiers", "missing", "names_another"]
 
@@ -31,6 +35,9 @@ _NUMBERS = {
     "nine": "9", "ten": "10", "eleven": "11", "twelve": "12",
 }  # fmt: skip
 
+_BEFORE_COUNTS = STOP_WORDS | {"top", "first", "last", "next", "best", "any"}
+_SMALL = frozenset(map(str, range(13)))  # more are rarely asked for: larger numbers are years, models and codes
+
 
 def identifiers(text: str) -> tuple[str, ...]:
     """Each identifier once, in order, in its plainest form: lower case, no hyphens, no thousands' commas, no v."""
@@ -40,7 +47,8 @@ def identifiers(text: str) -> tuple[str, ...]:
 
 def missing(question: str, texts: Iterable[str]) -> tuple[str, ...]:
     """The question's identifiers that none of the texts has."""
-    asked = identifiers(question)
+    counts = _counts(question)
+    asked = [one for one in identifiers(question) if one not in counts]
     if not asked:
         return ()
     known = _known(texts)
@@ -60,6 +68,12 @@ def names_another(question: str, texts: Sequence[str]) -> bool:
     others = (match for text in texts for one in identifiers(text) if (match := _PREFIXED.fullmatch(one)))
     series = {match[1] for match in others if match[0] not in asked}
     return any(match[1] in series for match in absent)
+
+
+def _counts(question: str) -> set[str]:
+    """Small numbers that say how many are wanted."""
+    words = pairwise(["", *_tokens(question)])
+    return {word for before, word in words if word in _SMALL and (not before or before in _BEFORE_COUNTS)}
 
 
 def _tokens(text: str) -> Iterator[str]:
