@@ -56,7 +56,8 @@ def _print_passage(rank: int, passage: Passage) -> None:
     console.print(
         f"[bold]{rank}. {escape(passage.document_id)}[/bold] {escape(place)}"
         f" [dim]{passage.score:.3f} · {_leg('dense', passage, passage.HasField('dense'))}"
-        f" · {_leg('lexical', passage, passage.HasField('lexical'))}[/dim]"
+        f" · {_leg('lexical', passage, passage.HasField('lexical'))}"
+        f"{' · ' + _leg('rerank', passage, True) if passage.HasField('rerank') else ''}[/dim]"
     )
     console.print(f"   {escape(' '.join(passage.text.split())[:320])}")
 

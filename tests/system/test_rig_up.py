@@ -85,6 +85,26 @@ async def test_an_installation_uses_the_redis_it_is_told_of(tmp_path, monkeypatc
     assert any(b"entry:" in key for key in stored)
 
 
+async def test_an_installation_asks_the_reranker_it_is_told_of(tmp_path, monkeypatch):
+    need("reranker")
+    async with rig_up("reranker") as settings:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("ASKMESH_RETRIEVER_RETRIEVAL_TIMEOUT_MS", "5000")  # what is judged, not how fast
+        chosen = load(LocalSettings, data_folder=tmp_path / "data", http_port=0, grpc_port=0)
+        async with running(chosen) as local, AsyncClient(local.grpc_address, collection="docs") as client:
+            files = [DocumentFile(f"{name}.md", f"# {name}\n\nA lease lasts 30 {name}.") for name in ("days", "weeks")]
+            assert [stored.outcome async for stored in client.ingest(files)] == ["STORED", "STORED"]
+            found = await client.search("How many weeks does a lease last?")
+    assert [passage.rerank.rank for passage in found.passages] == [1, 2]
+    assert found.passages[0].document_id == "weeks.md"
+    assert list(found.degraded) == []
+
+
+def test_without_names_the_cluster_has_no_reranker():
+    assert [name for name, member in MEMBERS.items() if member.is_extra] == ["reranker"]
+
+
 async def keys_in(url):
     async with Redis.from_url(url) as client:
         return await client.keys("askmesh:*")
