@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import grpc
 
 from askmesh.rig.opensearch import running_opensearch
 from askmesh.rig.process import Server
@@ -25,6 +25,7 @@ from retriever.types import CollectionHead
 from tests.contract.search.samples import FakeClock, budget, scope, texts_by_id
 from tests.rig_servers import rigged
 
+ROOT = Path(__file__).parents[2]
 START_S = 180.0  # of a retriever, on a machine that does much else
 LIMIT = 10_000  # as many as Weaviate returns at most
 
@@ -58,34 +59,82 @@ async def own_cluster(folder: Path) -> AsyncIterator[Cluster]:
         yield Cluster(opensearch, weaviate)
 
 
-class RetrieverProcess:
-    """`askmesh serve retriever` on a socket of its own; it can be killed and started again."""
+class Nest:
+    """One `tests.faults.nest`."""
 
-    def __init__(self, socket: Path, settings: Mapping[str, str]) -> None:
-        self._socket = socket
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self._pids: asyncio.Queue[int] = asyncio.Queue()
+        self._serving: dict[int, asyncio.Event] = defaultdict(asyncio.Event)
+        self._reading = asyncio.create_task(self._read())
+        self._asking = asyncio.Lock()
+
+    async def hatch(self, environment: Mapping[str, str]) -> int:
+        """The process id of a retriever that serves."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            async with asyncio.timeout(START_S):
+                async with self._asking:
+                    stdin.write(json.dumps(environment).encode() + b"\n")
+                    await stdin.drain()
+                    pid = await self._pids.get()
+                await self._serving[pid].wait()
+        except TimeoutError:
+            raise AssertionError(f"a retriever does not serve: {self._log.read_text()[-2_000:]}") from None
+        return pid
+
+    async def close(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        await self._reading
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            what, pid = line.split()
+            if what == b"pid":
+                self._pids.put_nowait(int(pid))
+            else:
+                self._serving[int(pid)].set()
+
+
+@asynccontextmanager
+async def nesting(folder: Path) -> AsyncIterator[Nest]:
+    """A nest; its children must be killed before it is left."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("ASKMESH_")}
+    log = folder / "retrievers.log"
+    with log.open("wb") as written:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.faults.nest"),
+            cwd=ROOT,
+            env=own | {"PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "OPENBLAS_NUM_THREADS": "1"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=written,
+        )
+    nest = Nest(process, log)
+    try:
+        yield nest
+    finally:
+        await nest.close()
+
+
+class RetrieverProcess:
+    """A retriever on a socket of its own; it can be killed, stopped and started again."""
+
+    def __init__(self, nest: Nest, socket: Path, settings: Mapping[str, str]) -> None:
+        self._nest = nest
         self._settings = {"listen": f"unix:{socket}", "log_level": "error", **settings}
-        self._process: asyncio.subprocess.Process | None = None
-        self._draining: asyncio.Task[None] | None = None
-        self.channel: grpc.aio.Channel | None = None
+        self._pid = 0
+        self.channel = open_channel(f"unix:{socket}")  # it finds the next one by itself
 
     async def start(self) -> None:
         """Serving when it returns."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("ASKMESH_")}
         given = {f"ASKMESH_RETRIEVER_{name.upper()}": value for name, value in self._settings.items()}
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "askmesh", "serve", "retriever"),
-            env={**own, **given},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        said = self._process.stderr
-        assert said is not None
-        lines: list[bytes] = []
-        async with asyncio.timeout(START_S):
-            while b"serves at" not in (line := await said.readline()):
-                lines.append(line)
-                assert line, b"the retriever ended before it served:\n" + b"".join(lines)
-        self._draining = asyncio.create_task(_drained(said))
-        self.channel = open_channel(f"unix:{self._socket}")
+        self._pid = await self._nest.hatch(given)
 
     async def restarted(self) -> None:
         await self.kill()
@@ -93,43 +142,38 @@ class RetrieverProcess:
 
     async def stopped_for(self, seconds: float) -> None:
         """SIGSTOP: its calls stay open and nobody works on them; then it goes on as if nothing had been."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        os.kill(self._pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            os.kill(self._pid, signal.SIGCONT)
 
     async def kill(self) -> None:
         """kill -9; gone when it returns."""
-        process, channel = self._process, self.channel
-        self._process = self.channel = None
-        if process is not None:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.send_signal(signal.SIGKILL)
-            await process.wait()
-        if channel is not None:
-            await channel.close()
-        if self._draining is not None:
-            await self._draining
-            self._draining = None
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            while _runs(self._pid):  # noqa: ASYNC110  # the nest's child, not ours to wait for
+                await asyncio.sleep(0.01)
+        self._pid = 0
 
 
-async def _drained(said: asyncio.StreamReader) -> None:
-    """Read what it logs, or it would stop when the pipe is full."""
-    while await said.readline():
-        pass
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @asynccontextmanager
-async def serving(socket: Path, settings: Mapping[str, str]) -> AsyncIterator[RetrieverProcess]:
-    process = RetrieverProcess(socket, settings)
+async def serving(nest: Nest, socket: Path, settings: Mapping[str, str]) -> AsyncIterator[RetrieverProcess]:
+    process = RetrieverProcess(nest, socket, settings)
     try:
         await process.start()
         yield process
     finally:
         await process.kill()
+        await process.channel.close()
 
 
 @dataclass(frozen=True)
