@@ -17,8 +17,11 @@ import grpc
 import httpx
 import pytest
 import pytest_asyncio
+from rag.orchestrator.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 from rag.retriever.v1 import document_pb2, document_pb2_grpc, retriever_pb2
 
+import orchestrator.app
+from chassis.channel import open_channel
 from chassis.errors import (
     BackendUnavailable,
     CatalogueUnavailable,
@@ -27,10 +30,13 @@ from chassis.errors import (
     SearchUnavailable,
     StorageFull,
 )
+from chassis.settings import load
 from chassis.status import from_rpc_error
+from chassis.telemetry import Telemetry
 from embedding.manifest import Precision
 from embedding.models import ensure_model
 from embedding.onnx import OnnxEmbedder
+from orchestrator.settings import OrchestratorSettings
 from retriever.search.weaviate.layout import class_definition, class_name
 from tests.contract.retriever.conftest import Running, ids, running
 from tests.contract.search.samples import FakeClock
@@ -288,6 +294,48 @@ async def test_an_index_that_something_else_made_is_reported(bench):
     await bench.call("opensearch", "PUT", f"/{bench.prefix}-other", foreign)
     assert await bench.lost() == {LEXICAL}
     assert isinstance(await bench.refused_write(), SearchUnavailable | CatalogueUnavailable)
+
+
+async def test_an_answer_from_the_last_known_state_is_never_cached(bench, tmp_path):
+    async with asking(bench, tmp_path) as ask:
+        assert await ask(QUESTION) == ("MISS", set())
+        assert await ask(QUESTION) == ("HIT_EXACT", set())
+        await refusing(bench, "opensearch")
+        for _ in range(2):
+            cache, lost = await ask("Which tool is for bolts?")
+            assert (cache, "CATALOGUE_UNAVAILABLE" in lost) == ("MISS", True)
+        await heal(bench, "opensearch")
+        await bench.healed()
+        assert await ask("Which tool is for bolts?") == ("MISS", set())
+
+
+@asynccontextmanager
+async def asking(bench, folder):
+    """Asks an orchestrator in front of the retriever; returns what the cache said and what the answer lacks."""
+    settings = load(
+        OrchestratorSettings,
+        listen=f"unix:{folder}/o.sock",
+        retriever_address=bench.retriever.address,
+        retrieve_timeout_ms=5_000,
+        embedder="none",
+        auth="api-key",
+        api_keys_file=folder / "keys.json",
+    )
+    async with (
+        orchestrator.app.build(settings, telemetry=Telemetry("test")) as running,
+        open_channel(running.address) as channel,
+    ):
+        stub = orchestrator_pb2_grpc.OrchestratorServiceStub(channel)
+
+        async def ask(question):
+            request = orchestrator_pb2.AskRequest(collection="docs", question=question)
+            reply = await stub.Ask(request, timeout=30, metadata=bench.retriever.owner.metadata)
+            assert "spanner" in reply.text
+            reasons = {orchestrator_pb2.DegradedReason.Name(each.reason) for each in reply.completed.degraded}
+            status = orchestrator_pb2.CacheStatus.Name(reply.started.cache.status)
+            return status.removeprefix("CACHE_STATUS_"), {each.removeprefix("DEGRADED_REASON_") for each in reasons}
+
+        yield ask
 
 
 async def test_a_catalogue_that_is_down_serves_the_last_known_state_for_five_minutes_and_then_refuses(

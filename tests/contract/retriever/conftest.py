@@ -132,6 +132,7 @@ class Running:
     channel: grpc.aio.Channel
     telemetry: Telemetry
     admission: Admission
+    address: str
 
     @property
     def owner(self):
@@ -170,7 +171,7 @@ async def running(folder: Path, embedder, *, clock=time.monotonic, **settings):
         ) as retriever:
             channel = open_channel(retriever.address)
             try:
-                yield Running(channel, telemetry, retriever.admission)
+                yield Running(channel, telemetry, retriever.admission, retriever.address)
             finally:
                 await channel.close()
 
