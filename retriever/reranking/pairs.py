@@ -3,6 +3,7 @@
 Rule 1: the passage is cut where the window ends, the question before it: a question as long as the window would leave
         its passages nothing to be judged by.
 Rule 2: a passage is read with the title and section it stands under, as the embedder read it.
+Rule 3: "[SEP]" written in a document is five characters and no separator: documents do not steer the model.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ QUESTION_TOKENS: Final = 64  # ten times a usual question
 # A chunk is cut to the embedder's 256 tokens, title and section included: with the question and three special tokens
 # it is whole in 384. Cross-encoders were trained with 512; more than a chunk has costs only time.
 PAIR_TOKENS: Final = 384
+SPECIAL_TOKENS: Final = 3  # of a pair: one before, one between, one behind
 CHARS_PER_TOKEN: Final = 64  # see embedding.tokenizer: what lies beyond is blanks or one endless word
 
 
@@ -47,7 +49,8 @@ class PairTokenizer:
         self._questions = _opened(file)
         self._pairs = _opened(file)
         self._pairs.enable_truncation(PAIR_TOKENS, strategy="only_second")
-        if 1 not in self._pairs.encode("a", "b").type_ids:
+        made = self._pairs.encode("a", "b")
+        if 1 not in made.type_ids or sum(made.special_tokens_mask) != SPECIAL_TOKENS:
             raise SettingsInvalid("the reranker's tokenizer makes no pairs: give the tokenizer.json of a BERT model")
 
     def pairs(self, question: str, passages: Sequence[Passage]) -> list[TokenPair]:
@@ -78,4 +81,5 @@ def _opened(file: Path) -> Tokenizer:
         raise SettingsInvalid("the reranker's tokenizer file cannot be read: give the model's tokenizer.json") from exc
     tokenizer.no_truncation()
     tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # as text, where the text has them
     return tokenizer
