@@ -63,7 +63,7 @@ class Pod:
         config = self.store.inspect(image)["OCIv1"]["config"]
         line = [*config["Entrypoint"], *arguments]
         process, information = self._spawn(image, line, environment, stderr=subprocess.STDOUT, mounts=mounts)
-        information.close()
+        _child(information)  # read, or bubblewrap ends when it writes it
         said, _ = process.communicate(timeout=START_LIMIT_S)
         assert process.returncode == 0, said
         return said
@@ -71,7 +71,7 @@ class Pod:
     def probe(self, image: str, code: str) -> str:
         """Run Python in the image; its output."""
         process, information = self._spawn(image, ["python", "-c", code], {}, stderr=subprocess.STDOUT)
-        information.close()
+        _child(information)  # read, or bubblewrap ends when it writes it
         said, _ = process.communicate(timeout=START_LIMIT_S)
         assert process.returncode == 0, said
         return said

@@ -170,7 +170,7 @@ def test_the_services_start_answer_and_stop_in_their_images_with_no_network(stor
         "# Backups\n\nBackups are made every night at two. They are kept for 90 days.\n"
     )
     with pod(store) as made:
-        services = {name: made.start(image(name)) for name in ("retriever", "orchestrator", "gateway")}
+        services = {name: made.start(image(name), **PATIENT) for name in ("retriever", "orchestrator", "gateway")}
         for name, service in services.items():
             service.wait_for(f"askmesh {name} serves at")
         stored = made.run(image("ingest"), "ingest", "/tmp/docs", mounts={tmp_path: "/tmp/docs"}, **TO_RETRIEVER)
@@ -183,13 +183,17 @@ def test_the_services_start_answer_and_stop_in_their_images_with_no_network(stor
 
     assert "1 stored" in stored
     answer = json.loads(asked)
-    assert (answer["citations"] != [], answer["degraded"]) == (True, [])  # not lexical only: the model is in the image
+    assert [citation["documentId"] for citation in answer["citations"]] == ["backups.md"]
+    assert "every night" in answer["text"]
+    assert answer["completed"]["degraded"] == []  # not lexical only: the model is in the image
     assert health.split() == ["1", "1"]  # SERVING
     assert web.split() == ["200", "200", "200"]
     assert codes == {"gateway": 0, "orchestrator": 0, "retriever": 0}
     assert time.monotonic() - started < DRAIN_S
 
 
+# A loaded machine's timeboxes are not what is tested: the longest that may be set.
+PATIENT = {"ASKMESH_RETRIEVER_RETRIEVAL_TIMEOUT_MS": "5000", "ASKMESH_ORCHESTRATOR_RETRIEVE_TIMEOUT_MS": "5000"}
 TO_RETRIEVER = {"ASKMESH_CLIENT_TARGET": "127.0.0.1:50052"}
 HEALTH = """
 import grpc
