@@ -10,7 +10,7 @@ LEAVES = $(if $(findstring cluster,$(ARGS)),cluster,core)
 .PHONY: help setup setup-leaves setup-dev up test check eval bench faults rig rig-status gen gen-check release format lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with what askmesh needs to run
 	@$(SETUP) core
@@ -63,3 +63,5 @@ lock: setup-dev ## Rewrite the hashed locks from requirements/*.in (ARGS=--upgra
 
 clean: ## Remove .venv and every cache of the checkout
 	@rm -rf .venv .setup.lock third_party/google dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+include deploy/cluster.mk

@@ -1,7 +1,8 @@
 """`make bench`: latencies of a real installation beside the floors of the same run.
 
 The corpus is ingested once per size, embedder and chunker into a cache outside the tree; later runs take a minute.
-Exits with 1 when a goal is missed; `-o json` prints the figures for a program.
+Exits with 1 when a goal is missed; `-o json` prints the figures for a program. `make bench ARGS=capacity` measures
+what one retriever carries, `make bench ARGS=scaling` what the autoscaler makes of that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from askmesh.client import AsyncClient
 from bench.installation import Installation, start, stop
+from bench.scaling import capacity, ramp
 from bench.speed import asks, corpus, floors
 from bench.speed.http import connected
 from bench.speed.sample import Sample, measure
@@ -30,14 +32,21 @@ from embedding.onnx import OnnxEmbedder
 from retriever.ingest.chunking import CHUNKER_VERSION
 
 DOCUMENTS_A_BATCH = 40
+DEFAULT_CHUNKS = 20_000
 
 # p50 in milliseconds, from issue 3's "Shows"; on 2 cores with client and server sharing them.
 GOALS_MS = {"REST first token, uncached": 60.0, "REST exact hit": 3.0}
 
 
 def main() -> int:
+    match sys.argv[1:]:
+        case ["capacity", *arguments]:
+            asyncio.run(_ready(DEFAULT_CHUNKS))
+            return capacity.run(arguments, _folder(DEFAULT_CHUNKS))
+        case ["scaling", *arguments]:
+            return ramp.run(arguments)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--chunks", type=int, default=20_000, help="size of the corpus (default 20,000)")
+    parser.add_argument("--chunks", type=int, default=DEFAULT_CHUNKS, help="size of the corpus (default 20,000)")
     parser.add_argument("--asks", type=int, default=200, help="asks a measurement (default 200)")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     options = parser.parse_args()
@@ -86,7 +95,7 @@ async def _over_rest(made: Installation, questions: list[str], count: int) -> li
 @asynccontextmanager
 async def _installation(chunks: int) -> AsyncIterator[Installation]:
     """A running installation whose collection has at least `chunks` chunks."""
-    folder = _cache() / f"{fingerprint(Precision.INT8).replace('/', '-')}-c{CHUNKER_VERSION}-{chunks}"
+    folder = _folder(chunks)
     folder.mkdir(parents=True, exist_ok=True)
     made = await asyncio.to_thread(start, folder, "--no-demo")
     try:
@@ -94,6 +103,12 @@ async def _installation(chunks: int) -> AsyncIterator[Installation]:
         yield made
     finally:
         await asyncio.to_thread(stop, made)
+
+
+async def _ready(chunks: int) -> None:
+    """The corpus is in its folder."""
+    async with _installation(chunks):
+        pass
 
 
 async def _fill(made: Installation, chunks: int) -> None:
@@ -113,6 +128,10 @@ async def _chunks_held(client: AsyncClient) -> int:
         return sum([document.chunk_count async for document in client.documents()])
     except CollectionNotFound:
         return 0
+
+
+def _folder(chunks: int) -> Path:
+    return _cache() / f"{fingerprint(Precision.INT8).replace('/', '-')}-c{CHUNKER_VERSION}-{chunks}"
 
 
 def _cache() -> Path:

@@ -12,7 +12,7 @@ from orchestrator.lookup import Lookup
 from orchestrator.ports import Embedder, Retriever, TokenCounter
 from orchestrator.pricing import billed
 from orchestrator.prompt import PromptBuilder
-from orchestrator.speaking import AnswerFlight, PromptBuilt, Speaker, Speech
+from orchestrator.speaking import PromptBuilt, Speaker, Speech, Stage
 from orchestrator.turns import RETRY_AFTER_S, Turns
 from orchestrator.types import (
     AnswerCompleted,
@@ -81,7 +81,7 @@ class AnswerMaker:
         self._clock = clock
         self._turns = Turns(limits.at_once, limits.retrieve_s, clock)
 
-    async def make(self, question: Question, found: Lookup, flight: AnswerFlight, store: Store) -> None:
+    async def make(self, question: Question, found: Lookup, flight: Stage, store: Store) -> None:
         """Emit the whole answer. It is stored before its end is announced: whoever asks again then, finds it."""
         async with self._turns.turn():
             retrieval = await self._retrieve(question, found, Budget(flight.deadline, self._clock))

@@ -37,6 +37,7 @@ from orchestrator.metrics import HEDGED, MIRROR_REJECTED
 from orchestrator.observed import MeteredGenerator, ObservedAsks
 from orchestrator.pipeline import AskPipeline
 from orchestrator.ports import Generator, Retriever, SnapshotSource, TokenCounter
+from orchestrator.relay.opening import open_relay
 from orchestrator.retrieval.grpc import GrpcRetriever
 from orchestrator.retrieval.guarded import MIN_CALLS, GuardedRetriever
 from orchestrator.retrieval.hedged import HedgedRetriever
@@ -110,7 +111,8 @@ async def build(
         source, retriever = _retriever(settings, channel, telemetry)
         snapshots = source if settings.mirror == "off" else _mirrored(source, shared, telemetry)
         cache = open_cache(settings, telemetry, shared)
-        leaves = Leaves(snapshots, retriever, embedder, model, fallback, cache, counter)
+        relay = open_relay(settings, telemetry, shared)
+        leaves = Leaves(snapshots, retriever, embedder, model, fallback, cache, counter, relay)
         pipeline = assemble(settings, leaves)
         stack.push_async_callback(pipeline.closed)
         bindings = (_bound(settings, pipeline, telemetry),)

@@ -17,6 +17,7 @@ from orchestrator.pipeline import AskPipeline, Surroundings
 from orchestrator.ports import AnswerCache, Embedder, Generator, Retriever, SnapshotSource, TokenCounter
 from orchestrator.prompt import PromptBuilder
 from orchestrator.redaction import REDACTION_VERSION
+from orchestrator.relay.flying import FlightRelay
 from orchestrator.replay import TRIM_S
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.speaking import Speaker, SpeakingLimits
@@ -28,7 +29,7 @@ EXTRACT_S = 0.250  # an extractive answer takes 10-40 ms; kept free before the t
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """The adapters, decorated. `fallback` is `model` where there is no other."""
+    """The adapters, decorated. `fallback` is `model` where there is no other; no `relay`: replicas share nothing."""
 
     snapshots: SnapshotSource
     retriever: Retriever
@@ -37,6 +38,7 @@ class Leaves:
     fallback: Generator
     cache: AnswerCache | None
     counter: TokenCounter
+    relay: FlightRelay | None = None
 
 
 def assemble(settings: OrchestratorSettings, leaves: Leaves) -> AskPipeline:
@@ -50,6 +52,7 @@ def assemble(settings: OrchestratorSettings, leaves: Leaves) -> AskPipeline:
         counter=leaves.counter,
         model=leaves.model.model.name,
         surroundings=around,
+        relay=leaves.relay,
     )
 
 

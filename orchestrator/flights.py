@@ -6,7 +6,7 @@ Rule 3: every waiter leaves at its own deadline, so the flight lives exactly as 
         the last one to leave cancels it, and with it the engine.
 Rule 4: a flight that has failed or ended is not joined: the next ask finds the cache, or flies again.
 
-Across replicas there is no sharing: at most one generation each.
+Across replicas orchestrator.relay has one flight follow another; here it is a flight like any other.
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ class Flight(Generic[Event]):
         waiters: How many replay it now.
         deadline: The latest of its waiters' deadlines, monotonic seconds; later waiters may put it off.
         is_shared: Others may board.
+        is_borrowed: Another replica's flight makes the answer, and its leader pays.
     """
 
-    def __init__(self, clock: Clock, *, is_shared: bool) -> None:
+    def __init__(self, clock: Clock, *, is_shared: bool, land: Callable[[], None] = lambda: None) -> None:
         self.log: list[Event] = []
         self.waiters = 0
         self.deadline = 0.0
         self.is_shared = is_shared
+        self.is_borrowed = False
         self._clock = clock
+        self._land = land
+        self._decided = asyncio.Event()
         self._alarms: dict[asyncio.Timeout, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._has_ended = False
@@ -68,6 +72,10 @@ class Flight(Generic[Event]):
     def board(self, deadline: float) -> None:
         """One waiter more, who needs the flight until `deadline` at most."""
         self.waiters += 1
+        self.extend(deadline)
+
+    def extend(self, deadline: float) -> None:
+        """Somebody on board needs the flight until `deadline`."""
         if deadline <= self.deadline:
             return
         self.deadline = deadline
@@ -75,6 +83,16 @@ class Flight(Generic[Event]):
         for timeout, before_s in self._alarms.items():
             if timeout.when() is not None and not timeout.expired():
                 timeout.reschedule(now + self._seconds_to(before_s))
+
+    def decide(self, *, is_borrowed: bool) -> None:
+        """Say who makes the answer; before that nobody is told anything."""
+        self.is_borrowed = is_borrowed
+        self._decided.set()
+
+    async def decided(self) -> None:
+        """Return when that was said, or the flight has ended."""
+        if not self._has_ended:
+            await self._decided.wait()
 
     async def moved_past(self, position: int) -> None:
         """Return when the log is longer than `position`, or the flight has ended."""
@@ -93,6 +111,7 @@ class Flight(Generic[Event]):
         """One waiter less; the last one stops the work and sees it stopped."""
         self.waiters -= 1
         if self.waiters == 0 and self._task is not None and not self._task.done():
+            self._land()  # nobody may board what is being stopped
             self._task.cancel()
             await asyncio.wait([self._task], timeout=STOP_GRACE_S)
 
@@ -102,6 +121,7 @@ class Flight(Generic[Event]):
     def _end(self, task: asyncio.Task[None]) -> None:
         """By callback, so that it is said of a task too that was cancelled before its first step."""
         self._has_ended = True
+        self._decided.set()
         self._wake()
         if not task.cancelled():
             task.exception()  # read, lest asyncio log a failure nobody waited for, with its text
@@ -148,8 +168,6 @@ class FlightTable(Generic[Event]):
         try:
             yield flight, is_leader
         finally:
-            if flight.waiters == 1:  # the last one: nobody may board what is being stopped
-                self._land(key, flight)
             await flight.leave()
 
     async def stopped(self) -> None:
@@ -160,7 +178,7 @@ class FlightTable(Generic[Event]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _take_off(self, key: Hashable | None, work: Work[Event]) -> Flight[Event]:
-        flight: Flight[Event] = Flight(self._clock, is_shared=key is not None)
+        flight: Flight[Event] = Flight(self._clock, is_shared=key is not None, land=lambda: self._land(key, flight))
         if key is not None:
             self._flights[key] = flight
 

@@ -63,6 +63,12 @@ CACHE_NOT_STORED: Final = Metric(
     "askmesh_cache_not_stored_total", Kind.COUNTER, "Answers the cache had no room for, or that were too large."
 )
 HEDGED: Final = Metric("askmesh_hedged_total", Kind.COUNTER, "Retrievals that were tried a second time.")
+FLIGHTS: Final = Metric(
+    "askmesh_flights_total",
+    Kind.COUNTER,
+    "Generations that replicas may share, by what this one did for them (led, followed, alone).",
+    ("role",),
+)
 MIRROR: Final = Metric(
     "askmesh_snapshot_mirror_total",
     Kind.COUNTER,
@@ -97,6 +103,7 @@ METRICS: Final = (
     CACHE_REJECTED,
     CACHE_NOT_STORED,
     HEDGED,
+    FLIGHTS,
     MIRROR,
     MIRROR_REJECTED,
     STAGE,

@@ -9,6 +9,8 @@ Rule 3: nothing here knows a wire or a store.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
@@ -22,8 +24,9 @@ from orchestrator.flights import FlightTable
 from orchestrator.lookup import AnswerLookup, Hit, Lookup
 from orchestrator.ports import AnswerCache, TokenCounter
 from orchestrator.pricing import saved
+from orchestrator.relay.flying import FlightRelay
 from orchestrator.replay import BUSY_WAITERS, Stopwatch, Waiter
-from orchestrator.speaking import AnswerFlight, LoggedEvent
+from orchestrator.speaking import AnswerFlight, LoggedEvent, Stage
 from orchestrator.types import (
     EVERYTHING,
     AnswerCompleted,
@@ -31,6 +34,7 @@ from orchestrator.types import (
     AnswerEvent,
     AnswerStarted,
     CachedAnswer,
+    CacheKey,
     CachePolicy,
     CacheResult,
     CacheStatus,
@@ -73,6 +77,7 @@ class AskPipeline:
         counter: TokenCounter,
         model: str,
         surroundings: Surroundings,
+        relay: FlightRelay | None = None,
     ) -> None:
         self._lookup = lookup
         self._maker = maker
@@ -81,6 +86,7 @@ class AskPipeline:
         self._model = model
         self._around = surroundings
         self._flights: FlightTable[LoggedEvent] = FlightTable(surroundings.clock)
+        self._relay = relay
         self._waiters = 0
 
     @property
@@ -147,9 +153,16 @@ class AskPipeline:
         async def store(made: Made) -> None:
             await self._store(question, found, started, made)
 
+        async def make(stage: Stage) -> None:
+            await self._maker.make(question, found, stage, store)
+
         async def work(flight: AnswerFlight) -> None:
             with _in_its_own_time(budget, flight):
-                await self._maker.make(question, found, flight, store)
+                if key is None or self._relay is None:
+                    flight.decide(is_borrowed=False)
+                    await make(flight)
+                else:
+                    await self._relay.carried(_digest(key), flight, make)
 
         key = self._shared_key(question, found)
         async with self._flights.boarded(key, work, deadline=budget.deadline) as (flight, is_leader):
@@ -162,9 +175,11 @@ class AskPipeline:
                 counter=self._counter,
                 is_busy=self._waiters > BUSY_WAITERS,
             )
+            await flight.decided()
             if question.filter != EVERYTHING:
                 await waiter.accepted()  # only the retriever knows the fields: a wrong one fails the request (rule 1)
-            yield started if is_leader else replace(started, cache=CacheResult(CacheStatus.JOINED))
+            is_joined = flight.is_borrowed or not is_leader
+            yield replace(started, cache=CacheResult(CacheStatus.JOINED)) if is_joined else started
             self._waiters += 1
             try:
                 async for event in waiter.events(cache_ms=found.cache_ms, embed_ms=found.embed_ms):
@@ -172,7 +187,7 @@ class AskPipeline:
             finally:
                 self._waiters -= 1
 
-    def _shared_key(self, question: Question, found: Lookup) -> tuple[object, ...] | None:
+    def _shared_key(self, question: Question, found: Lookup) -> tuple[CacheKey, int] | None:
         """What makes two misses the same; None: this one flies alone."""
         if question.cache_policy is not CachePolicy.DEFAULT or question.redacted or found.snapshot is None:
             return None
@@ -202,6 +217,12 @@ class AskPipeline:
             await self._cache.put(self._lookup.key_at(question, snapshot), entry, budget=budget)
         except (CacheUnavailable, DeadlineExceeded):
             return  # the answer is whole; the cache's decorators count the failure
+
+
+def _digest(key: tuple[CacheKey, int]) -> str:
+    """A flight's name for other replicas, whatever the key is made of."""
+    (partition, question), generation = (key[0].partition, key[0].question), key[1]
+    return hashlib.sha256(json.dumps([partition, question, generation]).encode()).hexdigest()
 
 
 def _may_be_stored(question: Question, found: Lookup, completed: AnswerCompleted) -> bool:

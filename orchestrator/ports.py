@@ -2,7 +2,7 @@
 
 Failures arrive as chassis.errors (RetrieverUnavailable, CatalogueUnavailable, CacheUnavailable, ModelCold,
 ModelOverloaded, ModelUnavailable, EmbedderUnavailable, DeadlineExceeded, or what the retriever said of the request
-itself: CollectionNotFound, FilterInvalid, InvalidRequest) and nothing else.
+itself: CollectionNotFound, FilterInvalid, InvalidRequest) and, between replicas, BoardUnavailable; nothing else.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from orchestrator.types import (
     CachedAnswer,
     CacheKey,
     Candidate,
+    Chunk,
     Filling,
     GenerationEvent,
+    Heard,
     ModelInfo,
+    Over,
     Prompt,
     Question,
     Retrieval,
@@ -26,7 +29,16 @@ from orchestrator.types import (
     Snapshot,
 )
 
-__all__ = ["AnswerCache", "Embedder", "Generator", "Retriever", "SnapshotFiller", "SnapshotSource", "TokenCounter"]
+__all__ = [
+    "AnswerCache",
+    "Embedder",
+    "FlightBoard",
+    "Generator",
+    "Retriever",
+    "SnapshotFiller",
+    "SnapshotSource",
+    "TokenCounter",
+]
 
 
 class SnapshotSource(Protocol):
@@ -65,6 +77,30 @@ class Generator(Protocol):
         An async generator: closing it (aclose, or cancelling the task) stops the engine. Raises ModelCold,
         ModelOverloaded, ModelUnavailable (a stall between tokens included), DeadlineExceeded.
         """
+        ...
+
+
+class FlightBoard(Protocol):
+    """Where replicas tell one another of the answers they are making. Every method raises BoardUnavailable.
+
+    A flight is named by what makes two asks the same, and held by whoever claimed it, under a token of its own; a claim
+    dies unless its holder beats. What a holder tells are chunks of bytes, in order.
+    """
+
+    async def claim(self, flight: str, token: str) -> str:
+        """The token of who holds the flight now: `token` itself when nobody did."""
+        ...
+
+    async def beat(self, flight: str, token: str, chunk: Chunk | None, *, over: Over = Over.NOT) -> float | None:
+        """Keep the claim, tell `chunk`, or tell it again when it is not known to have been heard.
+
+        Returns:
+            For how many seconds somebody wants to hear on, 0 when nobody listens; None: the claim is lost.
+        """
+        ...
+
+    async def hear(self, flight: str, token: str, position: int, *, wanted_s: float) -> Heard:
+        """What the holder told from chunk number `position` on; and that it is wanted for `wanted_s` more."""
         ...
 
 

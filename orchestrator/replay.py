@@ -203,7 +203,7 @@ class Waiter:
         return usage, billed(prompt.model, usage)
 
     def _account(self, usage: Usage, cost: Cost) -> tuple[Usage, Cost]:
-        return (usage, cost) if self._is_leader else saved(usage, cost)
+        return (usage, cost) if self._is_leader and not self._flight.is_borrowed else saved(usage, cost)
 
 
 def _coalesced(batch: Iterable[LoggedEvent]) -> Iterator[LoggedEvent]:

@@ -113,6 +113,10 @@ class OrchestratorSettings(ServiceSettings):
         "off", description="redis: read snapshots there first; used once the retrievers have mirror=redis as well."
     )
 
+    flights: Literal["local", "redis"] = Field(
+        "local", description="redis: identical questions share one generation over all replicas; local: in each."
+    )
+
     redis_url: SecretStr = Field(
         SecretStr(""), description="redis://, rediss:// or unix:// with user and password; empty: host and port below."
     )

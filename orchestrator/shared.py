@@ -1,4 +1,4 @@
-"""What replicas share: one Redis, for whichever of the cache and the snapshot mirror is to be kept there."""
+"""What replicas share: one Redis, for whichever of cache, snapshot mirror and flights is to be kept there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def open_shared(settings: OrchestratorSettings, stack: AsyncExitStack) -> Shared
     Raises:
         SettingsInvalid: something is to be kept in Redis without a secret, or by a URL that is none.
     """
-    users = [name for name in ("cache", "mirror") if getattr(settings, name) == "redis"]
+    users = [name for name in ("cache", "mirror", "flights") if getattr(settings, name) == "redis"]
     if not users:
         return None
     # Imported here: the client is installed with askmesh[cluster] only.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from chassis.budget import Budget, Clock
 from chassis.errors import DeadlineExceeded, ModelCold, ModelOverloaded, ModelUnavailable, RagError
@@ -54,6 +55,20 @@ class PromptBuilt:
 
 LoggedEvent = RetrievalCompleted | PromptBuilt | CitationAdded | AnswerDelta | AnswerCompleted
 AnswerFlight = Flight[LoggedEvent]
+
+
+class Stage(Protocol):
+    """Where an answer is made: an AnswerFlight, or something that stands before one."""
+
+    @property
+    def deadline(self) -> float: ...
+
+    @property
+    def is_shared(self) -> bool: ...
+
+    def emit(self, event: LoggedEvent) -> None: ...
+
+    def alarm(self, before_s: float) -> AbstractAsyncContextManager[asyncio.Timeout]: ...
 
 
 @dataclass(slots=True)
@@ -112,7 +127,7 @@ class Speaker:
         """The model that is asked first: what an answer announces."""
         return self._generator.model
 
-    async def speak(self, prompt: Prompt, sampling: Sampling, flight: AnswerFlight) -> Speech:
+    async def speak(self, prompt: Prompt, sampling: Sampling, flight: Stage) -> Speech:
         """Emit citations and deltas as they come; returns when all is said.
 
         Raises:
@@ -138,7 +153,7 @@ class Speaker:
         speech.degraded = (lost,)
         return speech
 
-    def _budget(self, flight: AnswerFlight) -> Budget:
+    def _budget(self, flight: Stage) -> Budget:
         """A lone caller's own time; a shared flight's is open, since longer waiters may still board."""
         longest = Budget.of(self._limits.longest_s, self._clock)
         return longest if flight.is_shared else Budget(min(longest.deadline, flight.deadline), self._clock)
@@ -147,7 +162,7 @@ class Speaker:
 class _Turn:
     """One generator's try at one prompt."""
 
-    def __init__(self, generator: Generator, prompt: Prompt, sampling: Sampling, flight: AnswerFlight) -> None:
+    def __init__(self, generator: Generator, prompt: Prompt, sampling: Sampling, flight: Stage) -> None:
         self._generator = generator
         self._prompt = prompt
         self._sampling = sampling

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from askmesh.rig import chromium, crds, envoy, istio, kubernetes, opensearch, prometheus, redis, sds, triton, weaviate
+from askmesh.rig import (
+    chromium,
+    crds,
+    envoy,
+    images,
+    istio,
+    kubernetes,
+    opensearch,
+    prometheus,
+    redis,
+    sds,
+    triton,
+    weaviate,
+)
 from askmesh.rig.part import Part, go_tool
 
 PARTS: tuple[Part, ...] = (
     go_tool("grpcurl", "1.9.4", "github.com/fullstorydev/grpcurl/cmd/grpcurl", "tests/system"),
     chromium.PART,
+    images.PART,
     crds.PART,
     envoy.PART,
     kubernetes.ETCD,

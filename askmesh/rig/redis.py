@@ -57,6 +57,11 @@ PART = folder_part("redis", VERSION, used_by="cache", proof="redis-server", make
 def running_redis(
     folder: Path, *, has_search: bool = True, options: Sequence[str] = ()
 ) -> AbstractAsyncContextManager[Server]:
+    """A Redis as `recipe` makes it, ready; stopped at the end."""
+    return running(recipe(folder, has_search=has_search, options=options), folder)
+
+
+def recipe(folder: Path, *, has_search: bool = True, options: Sequence[str] = ()) -> Recipe:
     """A Redis that keeps nothing on disk.
 
     Args:
@@ -73,12 +78,9 @@ def running_redis(
         return [*line, *(("--loadmodule", str(home / SEARCH)) if has_search else ()), *options]
 
     libraries = os.pathsep.join(filter(None, (str(home / "lib"), os.environ.get("LD_LIBRARY_PATH", ""))))
-    return running(
-        Recipe(
-            "redis", VERSION, ["redis"], command, _answers_ping,
-            environment={"LD_LIBRARY_PATH": libraries}, scheme="redis", start_s=20.0,
-        ),
-        folder,
+    return Recipe(
+        "redis", VERSION, ["redis"], command, _answers_ping,
+        environment={"LD_LIBRARY_PATH": libraries}, scheme="redis", start_s=20.0,
     )  # fmt: skip
 
 

@@ -21,7 +21,10 @@ MIN_SENTENCE_CHARS = 40  # shorter ones are headings, list marks and table cells
 def sentences() -> list[str]:
     """Sentences of the evaluation data where it is there, else of askmesh's own documents."""
     files = sorted((_data() / "chunking_evaluation" / "corpora").glob("*.md"))
-    files = files or sorted((ROOT / "docs").glob("*.md"))
+    return _sentences_of(files or sorted((ROOT / "docs").glob("*.md")))
+
+
+def _sentences_of(files: list[Path]) -> list[str]:
     text = " ".join(file.read_text(encoding="utf-8", errors="replace") for file in files)
     parts = re.split(r"(?<=[.!?])\s+", " ".join(text.split()))
     return [part for part in parts if MIN_SENTENCE_CHARS <= len(part) <= 400]
@@ -46,10 +49,19 @@ def questions(count: int) -> list[str]:
         with file.open(newline="", encoding="utf-8") as rows:
             found = [row["question"] for row in csv.DictReader(rows)]
     else:
-        words = (sentence.split() for sentence in sentences())
-        found = [f"What is said about {' '.join(part[2:8]).strip('.,;')}?" for part in words if len(part) > 8]
+        found = _questions_of(sentences())
     distinct = [*dict.fromkeys(found)]
     return [distinct[index % len(distinct)] for index in range(count)]
+
+
+def own_questions() -> list[str]:
+    """Distinct questions that askmesh's own documents, the demo's, answer."""
+    return [*dict.fromkeys(_questions_of(_sentences_of(sorted((ROOT / "docs").glob("*.md")))))]
+
+
+def _questions_of(found: list[str]) -> list[str]:
+    words = (sentence.split() for sentence in found)
+    return [f"What is said about {' '.join(part[2:8]).strip('.,;')}?" for part in words if len(part) > 8]
 
 
 def _data() -> Path:

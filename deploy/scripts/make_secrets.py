@@ -1,7 +1,8 @@
 """Makes the Secrets that the manifests name and that are not there yet: deploy/scripts/make_secrets.py [CONTEXT]
 
-Nothing is written anywhere but into the cluster, by kubectl (KUBECTL names another). One that exists is left alone: a
-store keeps the password that it was begun with. Print a caller's key with:
+Nothing is written anywhere but into the cluster, over kubectl's standard input (KUBECTL names another). One that exists
+is left alone: a store keeps the password that it was begun with. A value that the environment names (GIVEN) goes in
+whatever was there: the password of a store outside, the token for a model's weights. Print a caller's key with:
     kubectl -n rag get secret askmesh-tokens -o jsonpath='{.data.asker}' | base64 -d
 """
 
@@ -39,6 +40,15 @@ SECRETS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "observability": {"grafana": ("admin-password",)},
 }
 
+# Environment variable -> Secret and key in NAMESPACE, where the variable is set.
+GIVEN: Mapping[str, tuple[str, str]] = {
+    "HF_TOKEN": ("hf-token", "token"),
+    "OPENSEARCH_PASSWORD": ("askmesh-opensearch", "password"),
+    "REDIS_PASSWORD": ("askmesh-redis", "password"),
+    "WEAVIATE_API_KEY": ("askmesh-weaviate", "api-key"),
+}
+NAMESPACE = "rag"
+
 Kubectl = Callable[..., str]
 
 
@@ -50,9 +60,34 @@ def main() -> int:
         return subprocess.run(command, input=stdin, text=True, check=True, stdout=subprocess.PIPE).stdout
 
     for namespace in SECRETS:
+        # Secrets come before everything else, so their namespace may not be there yet; the manifests own it afterwards.
+        apply(kubectl, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         made = create(kubectl, namespace)
         print(f"{namespace}: made {', '.join(made) or 'nothing, all are there'}")
+    put_given(kubectl, os.environ)
     return 0
+
+
+def put_given(kubectl: Kubectl, environment: Mapping[str, str]) -> None:
+    """Put in what the environment names: each is the only key of its Secret."""
+    for variable, (name, key) in GIVEN.items():
+        if value := environment.get(variable):
+            apply(kubectl, secret(NAMESPACE, name, {key: value}))
+
+
+def apply(kubectl: Kubectl, document: Mapping[str, object]) -> None:
+    """Server-side: the client's way would keep the values in an annotation as well.
+
+    As a manager of its own, since an apply takes away what its manager put there before: the namespace's labels are the
+    manifests'.
+    """
+    options = ("--server-side", "--force-conflicts", "--field-manager", "askmesh-secrets")
+    kubectl("apply", *options, "-f", "-", stdin=json.dumps(document))
+
+
+def secret(namespace: str, name: str, values: Mapping[str, str]) -> Mapping[str, object]:
+    metadata = {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": "askmesh"}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": dict(values)}
 
 
 def create(kubectl: Kubectl, namespace: str) -> list[str]:
@@ -64,13 +99,7 @@ def create(kubectl: Kubectl, namespace: str) -> list[str]:
         missing += [name for name in ("askmesh-tokens", "askmesh-api-keys") if name in there]  # they belong together
     values = contents()
     for name in missing:
-        document = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": namespace, "labels": {"app.kubernetes.io/part-of": "askmesh"}},
-            "stringData": {key: values[name, key] for key in SECRETS[namespace][name]},
-        }
-        kubectl("apply", "-f", "-", stdin=json.dumps(document))
+        apply(kubectl, secret(namespace, name, {key: values[name, key] for key in SECRETS[namespace][name]}))
     return missing
 
 

@@ -22,7 +22,7 @@ DIGEST = "sha256:" + 64 * "a"
 @pytest.fixture
 def rendered(request):
     """What an overlay becomes; beside the overlays, since kustomize takes no absolute paths."""
-    folder = DEPLOY / "rendered" / f"test-{request.node.name.partition('[')[0]}"
+    folder = DEPLOY / "rendered" / f"test-{request.node.callspec.id}"
     folder.mkdir(parents=True, exist_ok=True)
 
     def render(overlay, digests):

@@ -198,7 +198,7 @@ class BrokenCache:
 class World:
     """A pipeline and everything around it, to be changed before the ask."""
 
-    def __init__(self, *, cache="memory", model=True) -> None:
+    def __init__(self, *, cache="memory", model=True, relay=None) -> None:
         self.retriever = FakeRetriever()
         self.generator = FakeGenerator()
         self.embedder = FakeEmbedder()
@@ -206,6 +206,7 @@ class World:
         self.wall = 1_800_000_000.0
         self._ids = count(1)
         self._model = model
+        self._relay = relay
         self._pipeline: AskPipeline | None = None
 
     @property
@@ -250,6 +251,7 @@ class World:
             counter=counter,
             model=model.model.name,
             surroundings=around,
+            relay=self._relay,
         )
 
     async def events(self, asked=None, *, seconds=30.0):

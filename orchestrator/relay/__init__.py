@@ -1,0 +1,1 @@
+"""Single flight over replicas: one of them makes the answer, the others relay it."""
