@@ -27,8 +27,10 @@ MANIFESTS = ROOT / "deploy" / "overlays" / "kind"
 TRITON_SERVICE = ROOT / "deploy" / "triton" / "kserve" / "service.yaml"  # a laptop's cluster has no model server
 REPLICAS = {"retriever": 2, "orchestrator": 2, "gateway": 1}
 TRITON_PORTS = {"grpc-inference": 8001, "http-metrics": 8002}
-# Settings of a cluster that mean nothing here: keys and collectors that are not there.
-LEFT_OUT = ("AUTH", "API_KEYS_FILE", "OTLP_ENDPOINT", "REDIS_URL", "REDIS_SECRET", "METRICS_LISTEN", "LISTEN")
+# Settings of a cluster that mean nothing here: keys and a collector that are not there.
+LEFT_OUT = ("AUTH", "API_KEYS_FILE", "OTLP_ENDPOINT")
+# The mirror in Redis is the retrievers' and the orchestrators' together.
+SHARED = ("REDIS_URL", "REDIS_SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,13 @@ async def enlisted(mesh: Mesh, triton: Server, folder: Path) -> AsyncIterator[Me
 
 
 async def _replicas(fleet: Fleet, stores: Mapping[str, str]) -> tuple[Replica, ...]:
-    async with asyncio.TaskGroup() as group:
-        tasks = []
-        for role, count in REPLICAS.items():
-            environment = await environment_of(fleet.mesh, role, stores)
-            tasks += [group.create_task(fleet.start(role, environment=environment)) for _ in range(count)]
+    settings = {role: await environment_of(fleet.mesh, role, stores) for role in REPLICAS}
+    roles = [role for role, count in REPLICAS.items() for _ in range(count)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(fleet.start(role, environment=settings[role])) for role in roles]
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None  # one line for a person; the others were cancelled
     return tuple(task.result() for task in tasks)
 
 
@@ -112,8 +116,12 @@ async def environment_of(mesh: Mesh, role: str, stores: Mapping[str, str]) -> Ma
     kept = {name: value for name, value in found.items() if not name.endswith(LEFT_OUT)}
     prefix = f"ASKMESH_{role.upper()}_"
     own = {name: value for name, value in stores.items() if name.startswith(prefix)}
-    if role == "orchestrator":
-        own["ASKMESH_ORCHESTRATOR_TRITON_ADDRESS"] = ADDRESSES["triton"]
+    match role:
+        case "orchestrator":
+            own["ASKMESH_ORCHESTRATOR_TRITON_ADDRESS"] = ADDRESSES["triton"]
+        case "retriever":
+            own |= {prefix + name: stores[f"ASKMESH_ORCHESTRATOR_{name}"] for name in SHARED}
+            own[f"{prefix}PAGE_TOKEN_KEY"] = own[f"{prefix}REDIS_SECRET"]  # the same in all replicas
     return {**kept, **own}
 
 
