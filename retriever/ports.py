@@ -21,6 +21,7 @@ from retriever.types import (
     Passage,
     Scope,
     Snapshot,
+    TextBlock,
 )
 
 __all__ = [
@@ -122,9 +123,15 @@ class DocumentRecords(Protocol):
     """The catalogue's document versions and their texts; visible by snapshot, like chunks."""
 
     async def put(
-        self, tenant: str, uid: str, records: Sequence[tuple[DocumentRecord, str]], *, budget: Budget
+        self,
+        tenant: str,
+        uid: str,
+        records: Sequence[tuple[DocumentRecord, str]],
+        *,
+        budget: Budget,
+        blocks: Sequence[Sequence[TextBlock] | None] = (),
     ) -> None:
-        """Store versions with their extracted texts."""
+        """Store versions with their extracted texts and, where it is known, each text's structure."""
         ...
 
     async def visible(

@@ -135,6 +135,12 @@ class DocumentRecord:
     text_chars: int
     size_bytes: int
     updated_at: datetime
+    source_hash: str = ""  # of what its owner sent, whatever it was made into; "" where an older version stored it
+
+    @property
+    def identity(self) -> str:
+        """Equal for versions of one document that were made from the same source, here or in a build of this."""
+        return self.source_hash or f"content {self.content_hash}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,29 +186,67 @@ class Staged:
 
 
 @dataclass(frozen=True, slots=True)
+class Build:
+    """What makes a head one of a collection that is built beside another (retriever.upkeep.reindex); nobody reads it.
+
+    Attributes:
+        of_uid: The uid it is to replace.
+        runner: Who alone may write to it; "" once it is sealed.
+        recipe: Embedder, parser and chunker it is made with.
+    """
+
+    of_uid: str
+    runner: str
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """What a reindex replaced, kept for a rollback until `keep_until` by the wall clock."""
+
+    snapshot: Snapshot
+    embedder_fingerprint: str
+    keep_until: datetime
+
+
+BUILD_SUFFIX = "@build"  # no caller's collection has this in its name
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionHead:
     """A collection's record in the catalogue: its snapshot, and what its first document fixed.
 
     Attributes:
+        embedder_fingerprint: "" = lexical only.
+        open_numbers: Open transactions: number -> owner, for the aborter.
+        revision: The compare-and-swap token; 0 = not stored yet.
+        staged: What may take the place of the snapshot's uid; readers never see it.
+        held_by: While a reindex takes its last step, its name: commits wait for its end. "" otherwise.
+        retired: What a rollback would bring back.
+        build: Of a collection that is being built; None for all that callers see.
         mirror: The snapshot mirror that may hold this head (retriever.ingest.mirrored); "" = none does.
     """
 
     tenant: str
     name: str
     snapshot: Snapshot
-    embedder_fingerprint: str  # "" = lexical only
+    embedder_fingerprint: str
     fields: Mapping[str, FieldType]
-    open_numbers: Mapping[int, str]  # open transactions: number -> owner, for the aborter
+    open_numbers: Mapping[int, str]
     created_at: datetime
     updated_at: datetime
-    revision: int = 0  # the compare-and-swap token; 0 = not stored yet
-    staged: Staged | None = None  # what may take the place of the snapshot's uid; readers never see it
+    revision: int = 0
+    staged: Staged | None = None
+    held_by: str = ""
+    retired: Retired | None = None
+    build: Build | None = None
     mirror: str = ""
 
     @property
     def uids(self) -> tuple[str, ...]:
         """Every uid whose data this head keeps."""
-        return (self.snapshot.uid, *([self.staged.uid] if self.staged else ()))
+        others = (self.staged.uid if self.staged else "", self.retired.snapshot.uid if self.retired else "")
+        return (self.snapshot.uid, *filter(None, others))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from retriever.types import (
     FieldType,
     Outcome,
     PutResult,
+    TextBlock,
     version_of,
 )
 
@@ -33,6 +34,8 @@ class PreparedDocument:
         drafts: Its chunks, in order.
         vectors: One unit vector a draft; None without an embedder.
         embedder_fingerprint: Where the vectors come from; "" without.
+        blocks: The text's structure; None: not known.
+        is_copy: Made from a version that is stored already, whose time of storing it keeps.
     """
 
     record: DocumentRecord
@@ -40,13 +43,20 @@ class PreparedDocument:
     drafts: Sequence[ChunkDraft]
     vectors: FloatArray | None
     embedder_fingerprint: str
+    blocks: Sequence[TextBlock] | None = None
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Store this document, in place of the one with its id."""
+    """Store this document, in place of the one with its id.
+
+    Attributes:
+        over: Of a repair: the version it replaces, equal or not, and nothing but that version.
+    """
 
     document: PreparedDocument
+    over: int | None = None
 
     @property
     def document_id(self) -> str:
@@ -71,6 +81,7 @@ class Plan:
 
     settled: dict[int, Result] = field(default_factory=dict)
     puts: dict[int, PreparedDocument] = field(default_factory=dict)
+    over: dict[str, int] = field(default_factory=dict)
     deletes: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -84,6 +95,7 @@ class Staged:
 
     documents: Sequence[tuple[DocumentRecord, Sequence[Chunk]]]
     texts: Sequence[str]
+    blocks: Sequence[Sequence[TextBlock] | None]
     vectors: FloatArray | None
 
     @property
@@ -102,20 +114,34 @@ def decide(head: CollectionHead, current: Mapping[str, DocumentRecord], changes:
     plan, fields = Plan(), head.fields
     for at, change in enumerate(changes):
         present = current.get(change.document_id)
-        match change:
-            case Delete(document_id) if present is None:
-                plan.settled[at] = missing(head, document_id)
-            case Delete(document_id):
-                plan.deletes[at] = document_id
-            case Put(document) if present is not None and present.content_hash == document.record.content_hash:
-                plan.settled[at] = PutResult(Outcome.UNCHANGED, head.snapshot.generation, present)
-            case Put(document):
-                refusal, fields = _admit(head, document, fields)
-                if refusal is None:
-                    plan.puts[at] = document
-                else:
-                    plan.settled[at] = refusal
+        settled = _without_writing(head, present, change)
+        if settled is not None:
+            plan.settled[at] = settled
+        elif isinstance(change, Delete):
+            plan.deletes[at] = change.document_id
+        else:
+            refusal, fields = _admit(head, change.document, fields)
+            if refusal is not None:
+                plan.settled[at] = refusal
+                continue
+            plan.puts[at] = change.document
+            if change.over is not None:
+                plan.over[change.document_id] = change.over
     return plan
+
+
+def _without_writing(head: CollectionHead, present: DocumentRecord | None, change: Change) -> Result | None:
+    """The result of a change that there is nothing to do for; None for every other."""
+    if present is None:
+        is_bound = isinstance(change, Delete) or change.over is not None
+        return missing(head, change.document_id) if is_bound else None
+    if isinstance(change, Delete):
+        return None
+    if change.over is None:
+        is_settled = present.content_hash == change.document.record.content_hash
+    else:
+        is_settled = present.version != change.over  # somebody wrote a newer one: what was to be repaired is gone
+    return PutResult(Outcome.UNCHANGED, head.snapshot.generation, present) if is_settled else None
 
 
 def missing(head: CollectionHead, document_id: str) -> RagError:
@@ -144,13 +170,14 @@ def stage(documents: Sequence[PreparedDocument], number: int, *, has_vectors: bo
     for ordinal, document in enumerate(documents):
         version = version_of(number, ordinal)
         chunks = [_chunk(draft, version, at, document.text) for at, draft in enumerate(document.drafts)]
-        record = replace(document.record, version=version, chunk_count=len(chunks), updated_at=now)
+        moment = document.record.updated_at if document.is_copy else now
+        record = replace(document.record, version=version, chunk_count=len(chunks), updated_at=moment)
         records.append((record, chunks))
         texts.append(document.text)
     vectors = None
     if has_vectors:
         vectors = np.concatenate([document.vectors for document in documents if document.vectors is not None])
-    return Staged(records, texts, vectors)
+    return Staged(records, texts, [document.blocks for document in documents], vectors)
 
 
 def _chunk(draft: ChunkDraft, version: int, position: int, text: str) -> Chunk:

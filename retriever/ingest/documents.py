@@ -25,7 +25,7 @@ from retriever import filters
 from retriever.ingest.chunking import CHUNKER_VERSION, chunk
 from retriever.ingest.commit import PreparedDocument, utc_now
 from retriever.ingest.gate import ByteGate
-from retriever.ingest.hashing import content_hash
+from retriever.ingest.hashing import derived_hash, source_hash
 from retriever.ingest.parsing import PARSER_VERSION
 from retriever.ingest.uploads import Upload
 from retriever.ports import CollectionHeads
@@ -144,13 +144,14 @@ class DocumentWriter:
         if head is not None and head.snapshot.generation == 0:
             head = None  # no document of it was ever committed: nothing is fixed yet
         fingerprint = self._fingerprint_for(head)
-        digest = await asyncio.to_thread(content_hash, source, versions=VERSIONS, embedder_fingerprint=fingerprint)
+        origin = await asyncio.to_thread(source_hash, source)
+        digest = derived_hash(origin, versions=VERSIONS, embedder_fingerprint=fingerprint)
         if head is not None:
             unchanged = await self._unchanged(head, source, digest, budget)
             if unchanged is not None:
                 return unchanged
             filters.check_metadata(source.metadata, head.fields)
-        document = await self._prepared(source, digest, fingerprint, budget)
+        document = await self._prepared(source, (origin, digest), fingerprint, budget)
         return await self._tools.committer.put(identity.tenant, collection, document, budget=budget)
 
     async def delete(self, identity: Identity, collection: str, document_id: str, budget: Budget) -> int:
@@ -195,7 +196,7 @@ class DocumentWriter:
         return PutResult(Outcome.UNCHANGED, head.snapshot.generation, record)
 
     async def _prepared(
-        self, source: DocumentSource, digest: str, fingerprint: str, budget: Budget
+        self, source: DocumentSource, hashes: tuple[str, str], fingerprint: str, budget: Budget
     ) -> PreparedDocument:
         """Parse, cut and embed."""
         parsed = await self._tools.parser.parse(source, budget=budget)
@@ -206,8 +207,8 @@ class DocumentWriter:
         if not drafts:
             raise DocumentEmpty("the document has no text: a scan needs OCR first")
         vectors = await self._vectors(drafts, budget) if fingerprint else None
-        record = self._record(source, parsed, title=title, digest=digest, chunk_count=len(drafts))
-        return PreparedDocument(record, parsed.text, drafts, vectors, fingerprint)
+        record = self._record(source, parsed, title=title, hashes=hashes, chunk_count=len(drafts))
+        return PreparedDocument(record, parsed.text, drafts, vectors, fingerprint, blocks=parsed.blocks)
 
     async def _vectors(self, drafts: Sequence[ChunkDraft], budget: Budget) -> FloatArray:
         """One row per chunk, a batch at a time so that documents take turns."""
@@ -225,7 +226,7 @@ class DocumentWriter:
         return np.concatenate(rows)
 
     def _record(
-        self, source: DocumentSource, parsed: ParsedDocument, *, title: str, digest: str, chunk_count: int
+        self, source: DocumentSource, parsed: ParsedDocument, *, title: str, hashes: tuple[str, str], chunk_count: int
     ) -> DocumentRecord:
         return DocumentRecord(
             document_id=source.document_id,
@@ -236,9 +237,10 @@ class DocumentWriter:
             content_type=parsed.content_type,
             metadata=source.metadata,
             groups=source.groups,
-            content_hash=digest,
+            content_hash=hashes[1],
             chunk_count=chunk_count,
             text_chars=len(parsed.text),
             size_bytes=len(source.data),
             updated_at=self._now(),
+            source_hash=hashes[0],
         )

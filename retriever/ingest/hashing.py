@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
 from retriever.types import DocumentSource, Scalar
 
-SCHEME: Final = b"askmesh-document-1"  # changes when what is hashed does
+SCHEME: Final = b"askmesh-document-2"  # changes when what is hashed does
 
 
 def content_hash(source: DocumentSource, *, versions: tuple[str, ...], embedder_fingerprint: str) -> str:
@@ -22,18 +22,30 @@ def content_hash(source: DocumentSource, *, versions: tuple[str, ...], embedder_
         versions: Of the parser and the chunker: a better one makes every document new.
         embedder_fingerprint: Of the collection's embedder; "" for none.
     """
+    return derived_hash(source_hash(source), versions=versions, embedder_fingerprint=embedder_fingerprint)
+
+
+def source_hash(source: DocumentSource) -> str:
+    """SHA-256 over the document as its owner sent it, in hex: what a rebuilt collection keeps of it."""
+    return _digest(_parts(source))
+
+
+def derived_hash(source_hash: str, *, versions: tuple[str, ...], embedder_fingerprint: str) -> str:
+    """The content hash of what is made of a source, for those who no longer have its bytes."""
+    return _digest(text.encode() for text in (source_hash, *versions, embedder_fingerprint))
+
+
+def _digest(parts: Iterable[bytes]) -> str:
     total = hashlib.sha256(SCHEME)
-    for part in _parts(source, versions, embedder_fingerprint):
+    for part in parts:
         total.update(len(part).to_bytes(8, "big"))
         total.update(part)
     return total.hexdigest()
 
 
-def _parts(source: DocumentSource, versions: tuple[str, ...], embedder_fingerprint: str) -> Iterator[bytes]:
+def _parts(source: DocumentSource) -> Iterator[bytes]:
     yield source.data
     for text in (source.document_id, source.title, source.uri, source.source, source.content_type):
-        yield text.encode()
-    for text in (*versions, embedder_fingerprint):
         yield text.encode()
     yield len(source.groups).to_bytes(4, "big")
     for group in sorted(source.groups):

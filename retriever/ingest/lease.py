@@ -17,6 +17,7 @@ from chassis.errors import Conflict
 from retriever.ports import Leases
 from retriever.types import Lease
 
+NOBODY: Final = ""  # no process is called this
 TERM_S: Final = 15.0  # three missed looks of a janitor that is merely slow
 
 
@@ -38,7 +39,7 @@ class LeaseKeeper:
         lease = await self._leases.get(self._name, budget=budget)
         if lease is None:
             return await self._swap(Lease(self._name, self._owner), budget)
-        if lease.owner == self._owner or self._has_stood_still(lease):
+        if lease.owner in {self._owner, NOBODY} or self._has_stood_still(lease):
             return await self._swap(replace(lease, owner=self._owner, beats=lease.beats + 1), budget)
         return False
 
@@ -46,6 +47,12 @@ class LeaseKeeper:
         """Take the lease whoever holds it; for a process that knows that it is alone (it holds the data folder)."""
         lease = await self._leases.get(self._name, budget=budget) or Lease(self._name, self._owner)
         return await self._swap(replace(lease, owner=self._owner, beats=lease.beats + 1), budget)
+
+    async def release(self, *, budget: Budget) -> None:
+        """Let another process take it at once, if it is still this one's."""
+        lease = await self._leases.get(self._name, budget=budget)
+        if lease is not None and lease.owner == self._owner:
+            await self._swap(replace(lease, owner=NOBODY, beats=lease.beats + 1), budget)
 
     def _has_stood_still(self, lease: Lease) -> bool:
         revision, since = self._watched

@@ -89,6 +89,21 @@ def flipped(head: CollectionHead, contents: CollectionHead) -> CollectionHead:
     return replace(contents, tenant=head.tenant, name=head.name, snapshot=snapshot, revision=head.revision, staged=None)
 
 
+def let_go(head: CollectionHead) -> CollectionHead:
+    """The head that takes commits again."""
+    return replace(head, held_by="")
+
+
+def recovered(head: CollectionHead, numbers: Collection[int]) -> CollectionHead:
+    """The head without what processes that are dead left in it."""
+    return let_go(aborted(head, numbers))
+
+
+def forgotten(head: CollectionHead, *, moment: datetime) -> CollectionHead:
+    """The head without what was kept for a rollback until `moment` or before."""
+    return head if head.retired is None or head.retired.keep_until > moment else replace(head, retired=None)
+
+
 def aborted_ranges(head: CollectionHead) -> Ranges:
     """Excluded numbers that are not open: whatever was written under them is garbage."""
     ranges = head.snapshot.excluded

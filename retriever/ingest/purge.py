@@ -17,13 +17,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from chassis.budget import Budget, Clock
 from chassis.errors import BackendUnavailable, Conflict, DeadlineExceeded
 from retriever.ingest.lease import LeaseKeeper
-from retriever.ingest.ledger import aborted, aborted_ranges, purged, staging
+from retriever.ingest.ledger import aborted, aborted_ranges, purged, recovered, staging
 from retriever.ingest.pins import ReadPins
+from retriever.ingest.swapping import change_head
 from retriever.ingest.transactions import Sleep, Stores
 from retriever.ports import ChunkStore, HeadSurvey, Leases
 from retriever.types import DEAD_LIMIT, CollectionHead, Staged, version_of
@@ -38,10 +39,16 @@ PAGE: Final = 100  # heads read at a time
 PINNED_LIMIT: Final = DEAD_LIMIT * 3 // 4  # so many dead versions end a pin: readers can begin again, writers only wait
 
 
+class Aftermath(Protocol):
+    """retriever.upkeep.aftermath.Aftermath, as the janitor sees it."""
+
+    async def tidy(self, heads: Sequence[CollectionHead], *, budget: Budget) -> None: ...
+
+
 class Janitor:
     """Aborts stale transactions and purges dead versions, while it holds the lease."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it waits for is given so that tests need not wait
         self,
         stores: Stores,
         *,
@@ -50,6 +57,7 @@ class Janitor:
         owner: str,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
+        aftermath: Aftermath | None = None,
         grace_s: float = GRACE_S,
         stale_after_s: float = STALE_AFTER_S,
     ) -> None:
@@ -64,14 +72,15 @@ class Janitor:
         self._stale_after_s = stale_after_s
         self._since: dict[Hashable, float] = {}  # when this process first saw each dead version, number and range
         self._swept: set[Hashable] = set()  # aborted ranges that were emptied already
+        self._aftermath = aftermath
 
     async def recover(self, *, budget: Budget) -> None:
         """At the start of a process that is alone with its stores: whatever is open was left by a dead one."""
         await self._lease.seize(budget=budget)
         for head in await self._heads(budget):
             stale = {number for number, owner in head.open_numbers.items() if owner != self._owner}
-            if stale:
-                await self._change(head, partial(aborted, numbers=stale), budget=budget)
+            if stale or head.held_by:
+                await self._change(head, partial(recovered, numbers=stale), budget=budget)
             if head.staged is not None and head.staged.owner != self._owner:
                 await self._unstage(head, head.staged, budget=budget)
 
@@ -97,6 +106,8 @@ class Janitor:
             await self._unstage_stale(head, budget=budget)
             await self._purge_dead(head, budget=budget)
             await self._sweep_aborted(head, budget=budget)
+        if self._aftermath is not None:
+            await self._aftermath.tidy(heads, budget=budget)
 
     async def _run(self) -> None:
         while True:
@@ -170,17 +181,7 @@ class Janitor:
     async def _change(
         self, head: CollectionHead, change: Callable[[CollectionHead], CollectionHead], *, budget: Budget
     ) -> None:
-        """Swap a change in, again after every lost race, unless the collection is gone."""
-        while True:
-            now = await self._stores.heads.get(head.tenant, head.name, budget=budget)
-            if now is None or now.snapshot.uid != head.snapshot.uid:
-                return
-            try:
-                await self._stores.heads.swap(change(now), budget=budget)
-            except Conflict:
-                budget.check("housekeeping")
-            else:
-                return
+        await change_head(self._stores.heads, head, change, budget=budget)
 
 
 def _without(head: CollectionHead, staged: Staged) -> CollectionHead:

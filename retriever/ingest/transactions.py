@@ -12,7 +12,7 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -38,7 +38,10 @@ MAX_RETRY_S: Final = 0.2
 DEAD_POLL_S: Final = 0.1  # how often a commit looks whether the purger made room
 ABORT_BUDGET_S: Final = 5.0  # an abort outlives the deadline that caused it; the janitor does what it cannot
 
+HOLD_POLL_S: Final = 0.02  # how often a commit looks whether a reindex has taken its last step
+
 Sleep = Callable[[float], Awaitable[None]]
+Admits = Callable[[CollectionHead | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +68,36 @@ class Opened:
     number: int
 
 
+class NotAdmitted(Conflict):
+    """This writer may write no more; no retry changes that."""
+
+
+def admits_all(head: CollectionHead | None) -> None:
+    """Writers of collections that callers see."""
+
+
 class Transactions:
-    """Runs batches of changes to one collection, each as one transaction."""
+    """Runs batches of changes to one collection, each as one transaction.
+
+    Args:
+        owner: Named in open transactions.
+        admits: Looks at the head before every step that changes it; raises NotAdmitted when this writer no longer may.
+    """
 
     def __init__(
-        self, stores: Stores, *, owner: str, now: Callable[[], datetime], sleep: Sleep = asyncio.sleep
+        self,
+        stores: Stores,
+        *,
+        owner: str,
+        now: Callable[[], datetime],
+        sleep: Sleep = asyncio.sleep,
+        admits: Admits = admits_all,
     ) -> None:
         self._stores = stores
         self._owner = owner
         self._now = now
         self._sleep = sleep
+        self._admits = admits
 
     async def run(self, tenant: str, name: str, changes: Sequence[Change], *, budget: Budget) -> list[Result]:
         """Apply the changes, at most one for each document id, in one commit; results in their order.
@@ -87,6 +110,8 @@ class Transactions:
         while True:
             try:
                 return await self._attempt(tenant, name, changes, budget=budget)
+            except NotAdmitted:
+                raise
             except Conflict:
                 pause = random.uniform(0, min(MAX_RETRY_S, RETRY_S * 2**attempt))
                 if budget.remaining_s() <= pause:
@@ -108,6 +133,7 @@ class Transactions:
     async def _head_for(self, tenant: str, name: str, changes: Sequence[Change], *, budget: Budget) -> CollectionHead:
         """The collection's head, or the one its first document would create."""
         head = await self._stores.heads.get(tenant, name, budget=budget)
+        self._admits(head)
         if head is not None and (head.snapshot.generation > 0 or head.open_numbers):
             return head
         prints = [change.document.embedder_fingerprint for change in changes if isinstance(change, Put)]
@@ -138,7 +164,7 @@ class Transactions:
         stores = [self._stores.lexical] + [self._stores.dense] * (staged.vectors is not None)
         texts = [(record, text) for (record, _), text in zip(staged.documents, staged.texts, strict=True)]
         await _together(
-            self._stores.records.put(tenant, uid, texts, budget=budget),
+            self._stores.records.put(tenant, uid, texts, budget=budget, blocks=staged.blocks),
             *(store.write(tenant, uid, staged.documents, staged.vectors, budget=budget) for store in stores),
         )
         counts = await _together(*(store.seal(tenant, uid, number, budget=budget) for store in stores))
@@ -162,9 +188,8 @@ class Transactions:
             dead = {record.version for record in current.values()}
             if not records and not dead:
                 break  # what was to be deleted is gone already
-            if len(head.snapshot.dead) + len(dead) > DEAD_LIMIT:
-                budget.check("commit: waiting until replaced documents are purged")
-                await self._sleep(DEAD_POLL_S)
+            _require_unchanged(plan, current)
+            if await self._must_wait(head, dead, budget):
                 continue
             wanted = self._wanted(head, plan, number, dead)
             try:
@@ -174,11 +199,24 @@ class Transactions:
                 budget.check("commit")
         _settle(plan, head, records, deleted=set(current))
 
+    async def _must_wait(self, head: CollectionHead, dead: set[int], budget: Budget) -> bool:
+        """Wait a moment where the head takes no commit now; whether it was so."""
+        if head.held_by:
+            budget.check("commit: waiting for the last step of a reindex")
+            await self._sleep(HOLD_POLL_S)
+            return True
+        if len(head.snapshot.dead) + len(dead) > DEAD_LIMIT:
+            budget.check("commit: waiting until replaced documents are purged")
+            await self._sleep(DEAD_POLL_S)
+            return True
+        return False
+
     async def _still(self, head: CollectionHead, number: int | None, *, budget: Budget) -> CollectionHead:
         """The head as of now, provided that it is the same collection's and `number` is open."""
         now = await self._stores.heads.get(head.tenant, head.name, budget=budget)
+        self._admits(now)
         if now is None or now.snapshot.uid != head.snapshot.uid:
-            raise Conflict("the collection was deleted while it was written; try again")
+            raise Conflict("the collection was deleted or replaced while it was written; try again")
         if number is not None and number not in now.open_numbers:
             raise Conflict("the write took too long and was given up; try again")
         return now
@@ -242,6 +280,13 @@ def _in_place_of(stale: CollectionHead, fresh: CollectionHead) -> CollectionHead
         revision=stale.revision,
         staged=stale.staged,
     )
+
+
+def _require_unchanged(plan: Plan, current: Mapping[str, DocumentRecord]) -> None:
+    """What a repair replaces is still what is visible; else it is decided anew."""
+    for document_id, version in plan.over.items():
+        if document_id not in current or current[document_id].version != version:
+            raise Conflict("another writer replaced the document that was to be repaired; try again")
 
 
 def _settle(plan: Plan, head: CollectionHead, records: Sequence[DocumentRecord], *, deleted: set[str]) -> None:

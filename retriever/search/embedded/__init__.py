@@ -5,7 +5,6 @@ What it does not do: replicate, serve two processes, or search more than memory 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from retriever.search.embedded.database import Database
 from retriever.search.embedded.dense import SqliteDenseIndex
 from retriever.search.embedded.folder import locked_folder
 from retriever.search.embedded.heads import SqliteHeads, SqliteLeases
+from retriever.search.embedded.holdings import SqliteHoldings
 from retriever.search.embedded.lexical import SqliteLexicalIndex
 from retriever.search.embedded.records import SqliteRecords
 from retriever.search.embedded.schema import create
+from retriever.upkeep.sweep import sweep_alone
 
 __all__ = ["EmbeddedStore", "SqliteDenseIndex", "SqliteHeads", "SqliteLexicalIndex", "SqliteRecords", "open_embedded"]
 
@@ -38,6 +39,7 @@ class EmbeddedStore:
     heads: SqliteHeads
     records: SqliteRecords
     leases: SqliteLeases
+    holdings: SqliteHoldings
 
 
 @asynccontextmanager
@@ -54,30 +56,16 @@ async def open_embedded(folder: Path, *, reader_threads: int = READER_THREADS) -
         try:
             budget = Budget.of(OPENING_BUDGET_S)
             await database.write(create, failure=CatalogueUnavailable, place="catalogue", budget=budget, durable=True)
+            dense, lexical, records = SqliteDenseIndex(database), SqliteLexicalIndex(database), SqliteRecords(database)
             store = EmbeddedStore(
-                dense=SqliteDenseIndex(database),
-                lexical=SqliteLexicalIndex(database),
+                dense=dense,
+                lexical=lexical,
                 heads=SqliteHeads(database),
-                records=SqliteRecords(database),
+                records=records,
                 leases=SqliteLeases(database),
+                holdings=SqliteHoldings(database, dense, lexical, records),
             )
-            await _drop_orphans(store, database, budget)
+            await sweep_alone(store.heads, store.holdings, budget=budget)
             yield store
         finally:
             database.close()
-
-
-async def _drop_orphans(store: EmbeddedStore, database: Database, budget: Budget) -> None:
-    """Remove what belongs to no head: its collection was dropped, and the process died before its data was."""
-
-    def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-        sql = (
-            "SELECT tenant, uid FROM collections k "
-            "WHERE NOT EXISTS (SELECT 1 FROM heads h WHERE h.tenant = k.tenant AND h.uid = k.uid)"
-        )
-        return connection.execute(sql).fetchall()
-
-    for tenant, uid in await database.read(work, failure=CatalogueUnavailable, place="catalogue", budget=budget):
-        await store.dense.drop(tenant, uid, budget=budget)
-        await store.lexical.drop(tenant, uid, budget=budget)
-        await store.records.purge(tenant, uid, (), budget=budget)

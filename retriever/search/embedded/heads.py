@@ -14,12 +14,14 @@ from chassis.errors import CatalogueUnavailable, Conflict
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.schema import next_revision
 from retriever.search.embedded.sql_filter import from_micros, to_micros
-from retriever.types import CollectionHead, FieldType, Lease, Snapshot, Staged
+from retriever.search.upkeep_fields import read_upkeep, readable_head, upkeep_source
+from retriever.types import BUILD_SUFFIX, CollectionHead, FieldType, Lease, Snapshot, Staged
 
 PLACE: Final = "catalogue"
 _DECODED: Final = 1_024  # heads kept decoded: a full one (1,000 dead versions) takes 0.2 ms to read
 _COLUMNS: Final = "tenant, name, revision, generation, uid, body"
 
+Names = list[tuple[str, str]]
 Heads = list[CollectionHead]  # named here: inside the class `list` is the port's method
 
 
@@ -61,9 +63,9 @@ class SqliteHeads:
         def work(connection: sqlite3.Connection) -> Heads:
             sql = (
                 f"SELECT {_COLUMNS} FROM heads WHERE tenant = ? AND name > ? AND generation > 0 "  # noqa: S608
-                "ORDER BY name LIMIT ?"
+                "AND instr(name, ?) = 0 ORDER BY name LIMIT ?"
             )
-            return [self._read(row) for row in connection.execute(sql, (tenant, after, limit))]
+            return [self._read(row) for row in connection.execute(sql, (tenant, after, BUILD_SUFFIX, limit))]
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 
@@ -73,6 +75,20 @@ class SqliteHeads:
         def work(connection: sqlite3.Connection) -> Heads:
             sql = f"SELECT {_COLUMNS} FROM heads WHERE (tenant, name) > (?, ?) ORDER BY tenant, name LIMIT ?"  # noqa: S608
             return [self._read(row) for row in connection.execute(sql, (*after, limit))]
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def unreadable(self, *, budget: Budget) -> Names:
+        """See retriever.upkeep.ports.HeadAudit."""
+
+        def work(connection: sqlite3.Connection) -> Names:
+            found: Names = []
+            for row in connection.execute(f"SELECT {_COLUMNS} FROM heads"):  # noqa: S608  # constants
+                try:
+                    self._read(row)
+                except CatalogueUnavailable:
+                    found.append((row[0], row[1]))
+            return found
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 
@@ -90,7 +106,8 @@ class SqliteHeads:
         with self._lock:
             head = self._decoded.get(revision)
             if head is None:
-                head = self._decoded[revision] = _head(row)
+                with readable_head(PLACE):
+                    head = self._decoded[revision] = _head(row)
             self._decoded.move_to_end(revision)
             if len(self._decoded) > _DECODED:
                 self._decoded.popitem(last=False)
@@ -148,6 +165,7 @@ def _body(head: CollectionHead) -> str:
             "updated_at": to_micros(head.updated_at),
             "staged": astuple(head.staged) if head.staged else None,
             "mirror": head.mirror,
+            **upkeep_source(head),
         }
     )
 
@@ -173,4 +191,5 @@ def _head(row: tuple[Any, ...]) -> CollectionHead:
         revision=revision,
         staged=Staged(*body["staged"]) if body.get("staged") else None,
         mirror=body.get("mirror", ""),  # heads from before there were mirrors have none
+        **read_upkeep(body),
     )

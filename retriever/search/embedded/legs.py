@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.resident import ResidentRows
-from retriever.search.embedded.rows import remove_unheld_chunks, write_chunks, write_record
+from retriever.search.embedded.rows import read_chunks, remove_unheld_chunks, write_chunks, write_record
 from retriever.search.embedded.schema import Clause, among, collection_id, make_collection_id
 from retriever.types import Chunk, DocumentRecord, version_of
+from retriever.upkeep.ports import STEP_S, Place
 
+AUDIT_ROWS: Final = 10_000  # some 10 ms of one reader thread
 PURGE_ROWS: Final = 1_000  # a purge holds the one writer for some 20 ms, then others may write
 
 
@@ -56,6 +58,34 @@ class SqliteChunks:
         """See retriever.ports.ChunkStore."""
         while await self._remove(tenant, uid, Clause("1"), budget):
             budget.check(self._place)
+
+    async def found(self, tenant: str, uid: str, *, budget: Budget) -> AsyncIterator[Sequence[Place]]:
+        """See retriever.upkeep.ports.ChunkAudit."""
+        last = 0
+        sql = (
+            f"SELECT row, version, position FROM {self._table} "  # noqa: S608  # names from constants
+            f"WHERE collection = ? AND row > ? ORDER BY row LIMIT {AUDIT_ROWS}"
+        )
+        while True:
+
+            def work(connection: sqlite3.Connection, after: int = last) -> list[tuple[int, int, int]]:
+                return connection.execute(sql, (collection_id(connection, tenant, uid), after)).fetchall()
+
+            step = budget.within(STEP_S)
+            rows = await self._database.read(work, failure=SearchUnavailable, place=self._place, budget=step)
+            if not rows:
+                return
+            yield [(version, position) for _, version, position in rows]
+            last = rows[-1][0]
+
+    async def chunks(self, tenant: str, uid: str, version: int, *, budget: Budget) -> list[Chunk]:
+        """See retriever.upkeep.ports.ChunkAudit."""
+
+        def work(connection: sqlite3.Connection) -> list[Chunk]:
+            collection = collection_id(connection, tenant, uid)
+            return [] if collection is None else read_chunks(connection, self._table, collection, version)
+
+        return await self._database.read(work, failure=SearchUnavailable, place=self._place, budget=budget)
 
     async def _remove(self, tenant: str, uid: str, which: Clause, budget: Budget) -> int:
         def work(connection: sqlite3.Connection) -> tuple[int | None, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from chassis.budget import Budget
@@ -12,8 +13,11 @@ from chassis.errors import CatalogueUnavailable, DocumentNotFound
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.rows import RECORD_COLUMNS, read_record, remove_records, write_record
 from retriever.search.embedded.schema import Clause, collection_id, make_collection_id, readable_by, seen_by
+from retriever.search.embedded.schema import among as chosen
 from retriever.search.embedded.sql_filter import compile_filter
-from retriever.types import DocumentRecord, Scope, Snapshot
+from retriever.search.outline import from_outline, to_outline
+from retriever.types import DocumentRecord, Scope, Snapshot, TextBlock
+from retriever.upkeep.ports import StoredVersion
 
 PLACE: Final = "catalogue"
 
@@ -25,16 +29,22 @@ class SqliteRecords:
         self._database = database
 
     async def put(
-        self, tenant: str, uid: str, records: Sequence[tuple[DocumentRecord, str]], *, budget: Budget
+        self,
+        tenant: str,
+        uid: str,
+        records: Sequence[tuple[DocumentRecord, str]],
+        *,
+        budget: Budget,
+        blocks: Sequence[Sequence[TextBlock] | None] = (),
     ) -> None:
         """See retriever.ports.DocumentRecords."""
 
         def work(connection: sqlite3.Connection) -> None:
             collection = make_collection_id(connection, tenant, uid)
-            for record, text in records:
+            for (record, text), known in zip_longest(records, blocks):
                 write_record(connection, collection, record)
-                values = (collection, record.version, text)
-                connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?, ?)", values)
+                values = (collection, record.version, text, to_outline(known))
+                connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", values)
 
         await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 
@@ -86,14 +96,54 @@ class SqliteRecords:
 
     async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
         """See retriever.ports.DocumentRecords."""
+        return (await self._stored(tenant, uid, version, budget))[0]
 
-        def work(connection: sqlite3.Connection) -> str:
+    async def versions(
+        self, tenant: str, uid: str, among: Sequence[int], *, limit: int, budget: Budget
+    ) -> list[StoredVersion]:
+        """See retriever.upkeep.ports.RecordAudit."""
+
+        def work(connection: sqlite3.Connection) -> list[StoredVersion]:
+            which = chosen("v.version", among)
+            sql = (
+                f"SELECT {RECORD_COLUMNS}, EXISTS (SELECT 1 FROM texts t WHERE "  # noqa: S608  # constants
+                "(t.collection, t.version) = (v.collection, v.version)) FROM versions v "
+                f"WHERE v.collection = ? AND {which.sql} ORDER BY v.version LIMIT ?"
+            )
+            rows = connection.execute(sql, (collection_id(connection, tenant, uid), *which.params, limit))
+            return [StoredVersion(read_record(row), has_text=bool(row[-1])) for row in rows]
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def counts(self, tenant: str, snapshot: Snapshot, *, budget: Budget) -> tuple[int, int]:
+        """See retriever.upkeep.ports.RecordAudit."""
+
+        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+            seen = seen_by(snapshot, "v.version")
+            sql = (
+                "SELECT count(*), coalesce(sum(v.chunk_count), 0) FROM versions v "  # noqa: S608  # constants
+                f"WHERE v.collection = ? AND {seen.sql}"
+            )
+            collection = collection_id(connection, tenant, snapshot.uid)
+            documents, chunks = connection.execute(sql, (collection, *seen.params)).fetchone()
+            return documents, chunks
+
+        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def blocks(self, tenant: str, uid: str, version: int, *, budget: Budget) -> tuple[TextBlock, ...] | None:
+        """See retriever.upkeep.ports.RecordAudit."""
+        return from_outline((await self._stored(tenant, uid, version, budget))[1])
+
+    async def _stored(self, tenant: str, uid: str, version: int, budget: Budget) -> tuple[str, str | None]:
+        """A version's text and outline."""
+
+        def work(connection: sqlite3.Connection) -> tuple[str, str | None]:
             collection = collection_id(connection, tenant, uid)
-            sql = "SELECT text FROM texts WHERE collection = ? AND version = ?"
+            sql = "SELECT text, outline FROM texts WHERE collection = ? AND version = ?"
             row = connection.execute(sql, (collection, version)).fetchone()
             if row is None:
                 raise DocumentNotFound("there is no such document")
-            return str(row[0])
+            return str(row[0]), row[1]
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 

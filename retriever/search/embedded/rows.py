@@ -14,7 +14,7 @@ from retriever.types import Chunk, DocumentRecord, FieldType, Hit, Metadata, Sca
 
 RECORD_COLUMNS: Final = (
     "v.document_id, v.version, v.title, v.uri, v.source, v.content_type, v.metadata, v.groups, v.content_hash, "
-    "v.chunk_count, v.text_chars, v.size_bytes, v.updated_at"
+    "v.chunk_count, v.text_chars, v.size_bytes, v.updated_at, v.source_hash"
 )
 _CHUNK_COLUMNS: Final = (
     "c.version, c.position, c.heading, c.is_prefix, c.text, c.section, c.page, c.start_char, c.end_char"
@@ -45,6 +45,7 @@ def write_record(connection: sqlite3.Connection, collection: int, record: Docume
         record.text_chars,
         record.size_bytes,
         to_micros(record.updated_at),
+        record.source_hash,
     )
     marks = ", ".join("?" * len(row))
     fresh = connection.execute(f"INSERT OR IGNORE INTO versions VALUES ({marks})", row).rowcount  # noqa: S608  # marks
@@ -76,6 +77,7 @@ def read_record(row: Sequence[Any]) -> DocumentRecord:
         text_chars=row[10],
         size_bytes=row[11],
         updated_at=from_micros(row[12]),
+        source_hash=row[13],
     )
 
 
@@ -107,6 +109,16 @@ def read_hits(connection: sqlite3.Connection, table: str, found: Sequence[tuple[
     return [
         Hit(_read_chunk(rows[row]), read_record(rows[row][_CHUNK_WIDTH:]), score) for row, score in found if row in rows
     ]
+
+
+def read_chunks(connection: sqlite3.Connection, table: str, collection: int, version: int) -> list[Chunk]:
+    """The chunks of one version that this leg holds, by position."""
+    sql = (
+        f"SELECT {_CHUNK_COLUMNS} FROM {table} r "  # noqa: S608  # names from constants
+        "JOIN chunks c ON (c.collection, c.version, c.position) = (r.collection, r.version, r.position) "
+        "WHERE r.collection = ? AND r.version = ? ORDER BY r.position"
+    )
+    return [_read_chunk(row) for row in connection.execute(sql, (collection, version))]
 
 
 def _read_chunk(row: Sequence[Any]) -> Chunk:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from chassis.errors import CatalogueUnavailable
 from retriever.types import Snapshot
 
-VERSION: Final = 1  # of these tables, in the file's user_version; 0 is a new file
+VERSION: Final = 2  # of these tables, in the file's user_version; 0 is a new file
 
 _TABLES: Final = """
 CREATE TABLE heads (tenant TEXT, name TEXT, revision INTEGER NOT NULL, generation INTEGER NOT NULL, uid TEXT NOT NULL,
@@ -27,13 +28,14 @@ INSERT INTO revisions VALUES (0);
 CREATE TABLE collections (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, uid TEXT, UNIQUE (tenant, uid));
 CREATE TABLE versions (collection INTEGER, version INTEGER, document_id TEXT, title TEXT, uri TEXT, source TEXT,
     content_type TEXT, metadata TEXT, groups TEXT, content_hash TEXT, chunk_count INTEGER, text_chars INTEGER,
-    size_bytes INTEGER, updated_at INTEGER, PRIMARY KEY (collection, version)) WITHOUT ROWID;
+    size_bytes INTEGER, updated_at INTEGER, source_hash TEXT NOT NULL DEFAULT '', PRIMARY KEY (collection, version))
+    WITHOUT ROWID;
 CREATE INDEX versions_by_id ON versions (collection, document_id);
 CREATE TABLE metadata (collection INTEGER, version INTEGER, name TEXT, value, PRIMARY KEY (collection, version, name))
     WITHOUT ROWID;
 CREATE TABLE readers (collection INTEGER, version INTEGER, reader TEXT, PRIMARY KEY (collection, version, reader))
     WITHOUT ROWID;
-CREATE TABLE texts (collection INTEGER, version INTEGER, text TEXT, UNIQUE (collection, version));
+CREATE TABLE texts (collection INTEGER, version INTEGER, text TEXT, outline TEXT, UNIQUE (collection, version));
 CREATE TABLE chunks (collection INTEGER, version INTEGER, position INTEGER, heading TEXT, is_prefix INTEGER, text TEXT,
     section TEXT, page INTEGER, start_char INTEGER, end_char INTEGER, UNIQUE (collection, version, position));
 CREATE TABLE dense_rows (row INTEGER PRIMARY KEY AUTOINCREMENT, collection INTEGER, version INTEGER, position INTEGER,
@@ -43,6 +45,13 @@ CREATE TABLE lexical_rows (row INTEGER PRIMARY KEY AUTOINCREMENT, collection INT
     UNIQUE (collection, version, position));
 CREATE INDEX lexical_by_row ON lexical_rows (collection, row, version);
 """
+# What brings a file of each older version to the next one: added columns, which cost nothing however large it is.
+_UPGRADES: Final = {
+    1: (
+        "ALTER TABLE versions ADD COLUMN source_hash TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE texts ADD COLUMN outline TEXT",
+    )
+}
 
 
 class Clause(NamedTuple):
@@ -53,15 +62,14 @@ class Clause(NamedTuple):
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file; refuse a file of another version. Runs inside a write transaction."""
+    """Make the tables of a new file, and bring those of an older one up to date. Runs inside a write transaction."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == VERSION:
         return
-    if found != 0:
-        raise CatalogueUnavailable(
-            "the data folder was written by another version of askmesh: use that, or ingest again"
-        )
-    for statement in _TABLES.split(";"):
+    if not 0 <= found < VERSION:
+        raise CatalogueUnavailable("the data folder was written by a newer version of askmesh: use that")
+    steps = [_TABLES.split(";")] if found == 0 else [_UPGRADES[version] for version in range(found, VERSION)]
+    for statement in chain.from_iterable(steps):
         if statement.strip():
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")

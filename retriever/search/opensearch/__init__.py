@@ -1,6 +1,6 @@
 """The lexical leg and the catalogue of a cluster: OpenSearch, shared by any number of processes.
 
-What it does not do: hold vectors (see DenseLeg), or move data to a new version of its indexes (see layout).
+What it does not do: hold vectors (see DenseLeg).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from chassis.retry import RetryPolicy
 from chassis.telemetry import Telemetry
 from retriever.search.opensearch.engine import Call, Engine
 from retriever.search.opensearch.heads import OpenSearchHeads, OpenSearchLeases
+from retriever.search.opensearch.holdings import OpenSearchHoldings
 from retriever.search.opensearch.layout import prepare
 from retriever.search.opensearch.lexical import OpenSearchLexicalIndex
-from retriever.search.opensearch.orphans import drop_orphans
 from retriever.search.opensearch.records import OpenSearchRecords
 
 __all__ = [
@@ -65,17 +65,34 @@ class OpenSearchStore:
     heads: OpenSearchHeads
     records: OpenSearchRecords
     leases: OpenSearchLeases
+    holdings: OpenSearchHoldings
 
 
 @asynccontextmanager
 async def open_opensearch(
     address: OpenSearchAddress, *, telemetry: Telemetry | None = None
 ) -> AsyncIterator[OpenSearchStore]:
-    """Connect, make the indexes that are missing, and remove what a crash left half removed.
+    """Connect, and make the indexes that are missing.
 
     Raises:
-        CatalogueUnavailable: the cluster is not there, or its indexes are of another version.
+        CatalogueUnavailable: the cluster is not there, or its indexes are of a newer version.
+        LayoutOutdated: they are of an older one.
     """
+    async with connected(address, telemetry) as engine:
+        budget = Budget.of(OPENING_BUDGET_S)
+        await prepare(engine, Call(budget, CatalogueUnavailable, "catalogue"))
+        yield OpenSearchStore(
+            lexical=OpenSearchLexicalIndex(engine),
+            heads=OpenSearchHeads(engine),
+            records=OpenSearchRecords(engine),
+            leases=OpenSearchLeases(engine),
+            holdings=OpenSearchHoldings(engine),
+        )
+
+
+@asynccontextmanager
+async def connected(address: OpenSearchAddress, telemetry: Telemetry | None = None) -> AsyncIterator[Engine]:
+    """An engine; nothing is asked of the cluster yet."""
     client = AsyncOpenSearch(
         hosts=[each.strip() for each in address.url.split(",")],
         http_auth=(address.user, address.password) if address.user else None,
@@ -84,13 +101,6 @@ async def open_opensearch(
         retry_on_timeout=False,
     )
     try:
-        engine = Engine(client, prefix=address.prefix, retries=RetryPolicy("opensearch", telemetry=telemetry))
-        budget = Budget.of(OPENING_BUDGET_S)
-        await prepare(engine, Call(budget, CatalogueUnavailable, "catalogue"))
-        heads = OpenSearchHeads(engine)
-        await drop_orphans(engine, heads, budget)
-        yield OpenSearchStore(
-            OpenSearchLexicalIndex(engine), heads, OpenSearchRecords(engine), OpenSearchLeases(engine)
-        )
+        yield Engine(client, prefix=address.prefix, retries=RetryPolicy("opensearch", telemetry=telemetry))
     finally:
         await client.close()

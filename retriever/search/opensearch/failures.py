@@ -15,6 +15,8 @@ TOO_MANY: Final = 429
 _BUSY_RETRY_S: Final = 0.1  # the server's queues empty within this
 # What a disk over its flood stage, or full, is called in the server's answers.
 _FULL: Final = ("flood-stage", "read_only_allow_delete", "read-only / allow delete", "no space left on device")
+_BLOCKED: Final = "index write (api)"  # how an index that was closed for writing says so
+_MIGRATION_RETRY_S: Final = 1.0  # an index's last step takes about that long
 _TAKEN: Final = "resource_already_exists_exception"
 
 
@@ -60,6 +62,8 @@ def refusal(status: int, text: str, failure: type[BackendUnavailable], place: st
         return Conflict(f"{place}: another writer was faster; try again")
     if status == TOO_MANY:
         return failure(f"{place}: the store is busy; try again", retry_after_s=_BUSY_RETRY_S)
+    if _BLOCKED in lowered:
+        return failure(f"{place}: the store's layout is being migrated; try again", retry_after_s=_MIGRATION_RETRY_S)
     if status in {401, 403}:
         return failure(f"{place}: the store refuses our credentials")
     return failure(f"{place}: the store failed")

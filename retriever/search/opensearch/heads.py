@@ -1,8 +1,9 @@
 """The catalogue's heads and leases in one index: compare-and-swap on the sequence number, reads in real time.
 
-A revision is the document's primary term and sequence number, as one number: the server never gives the same pair
-twice, not even after the document was removed and made again. A swap whose answer is lost is looked up: it carries a
-stamp of its own, so that "was it stored?" has an answer.
+A revision is the layout's version, the document's primary term and its sequence number, as one number: the server never
+gives the same pair twice in one index, not even after the document was removed and made again; and a swap is sent to
+the index its revision was read from, so that after a migration it finds that one closed, and no equal pair by chance.
+A swap whose answer is lost is looked up: it carries a stamp of its own, so that "was it stored?" has an answer.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from retriever.search.opensearch.engine import Answer, Call, Engine, Json
 from retriever.search.opensearch.failures import Absent, IndexAbsent
 from retriever.search.opensearch.layout import CATALOGUE, key_of, missing_indexes
 from retriever.search.opensearch.sources import from_micros, to_micros
-from retriever.types import CollectionHead, FieldType, Lease, Snapshot, Staged
+from retriever.search.upkeep_fields import read_upkeep, readable_head, upkeep_source
+from retriever.types import BUILD_SUFFIX, CollectionHead, FieldType, Lease, Snapshot, Staged
 
 PLACE: Final = "catalogue"
 HEAD: Final = "head"
 LEASE: Final = "lease"
+_TERM_BITS: Final = 16
 _SEQUENCE_BITS: Final = 44  # 17 trillion writes of one index; the term above it counts failovers
 _DECODED: Final = 1_024  # heads kept decoded: a full one (1,000 dead versions) takes 0.2 ms to read
 
+PAGE: Final = 500
+Names = list[tuple[str, str]]
 Heads = list[CollectionHead]  # named here: inside the class `list` is the port's method
 
 
@@ -53,9 +58,10 @@ class _Sequenced:
             Conflict: another writer was faster.
         """
         stamped = {**source, "body": {**source["body"], "stamp": secrets.token_hex(8)}}
-        params = _expected(revision) if revision else {"op_type": "create"}
+        params = _expected(revision) if revision else {"op_type": "create", "require_alias": "true"}
+        place = self._place(revision)
         try:
-            answer = await self._engine.once("PUT", f"{self.alias}/_doc/{key}", call, body=stamped, params=params)
+            answer = await self._engine.once("PUT", f"{place}/_doc/{key}", call, body=stamped, params=params)
         except IndexAbsent as exc:
             raise missing_indexes(call) from exc
         except (BackendUnavailable, Conflict):  # the HTTP client sends a PUT again when its connection breaks
@@ -72,11 +78,14 @@ class _Sequenced:
             Conflict: another writer was faster.
         """
         try:
-            await self._engine.once("DELETE", f"{self.alias}/_doc/{key}", call, params=_expected(revision))
+            await self._engine.once("DELETE", f"{self._place(revision)}/_doc/{key}", call, params=_expected(revision))
         except IndexAbsent as exc:
             raise missing_indexes(call) from exc
         except Absent:
             return
+
+    def _place(self, revision: int) -> str:
+        return f"{self.alias}-v{revision >> (_TERM_BITS + _SEQUENCE_BITS)}" if revision else self.alias
 
     async def find(self, query: Json, order: list[str], after: list[str], *, limit: int, call: Call) -> list[Answer]:
         """Documents by a search of everything written so far, those sorted after `after`."""
@@ -116,7 +125,7 @@ class OpenSearchHeads:
     async def list(self, tenant: str, *, after: str, limit: int, budget: Budget) -> Heads:
         """See retriever.ports.CollectionHeads."""
         committed = [{"term": {"kind": HEAD}}, {"term": {"tenant": tenant}}, {"range": {"generation": {"gt": 0}}}]
-        query = {"bool": {"filter": committed}}
+        query = {"bool": {"filter": committed, "must_not": {"wildcard": {"name": f"*{BUILD_SUFFIX}"}}}}
         found = await self._documents.find(query, ["name"], [after], limit=limit, call=_call(budget))
         return [self._read(each) for each in found]
 
@@ -126,6 +135,19 @@ class OpenSearchHeads:
         found = await self._documents.find(query, ["tenant", "name"], [*after], limit=limit, call=_call(budget))
         return [self._read(each) for each in found]
 
+    async def unreadable(self, *, budget: Budget) -> Names:
+        """See retriever.upkeep.ports.HeadAudit."""
+        found, query = Names(), {"term": {"kind": HEAD}}
+        after, call = ["", ""], _call(budget)
+        while page := await self._documents.find(query, ["tenant", "name"], after, limit=PAGE, call=call):
+            for each in page:
+                try:
+                    self._read(each)
+                except CatalogueUnavailable:
+                    found.append((each["_source"]["tenant"], each["_source"]["name"]))
+            after = page[-1]["sort"]
+        return found
+
     async def remove(self, head: CollectionHead, *, budget: Budget) -> None:
         """See retriever.ports.CollectionHeads."""
         await self._documents.remove(_head_key(head.tenant, head.name), head.revision, _call(budget))
@@ -134,7 +156,8 @@ class OpenSearchHeads:
         revision = revision_of(answer)
         head = self._decoded.get(revision)
         if head is None:
-            head = self._decoded[revision] = _head(answer["_source"], revision)
+            with readable_head(PLACE):
+                head = self._decoded[revision] = _head(answer["_source"], revision)
         self._decoded.move_to_end(revision)
         if len(self._decoded) > _DECODED:
             self._decoded.popitem(last=False)
@@ -164,12 +187,13 @@ class OpenSearchLeases:
 
 def revision_of(answer: Answer) -> int:
     """Never 0: primary terms begin at 1."""
-    return int(answer["_primary_term"]) << _SEQUENCE_BITS | int(answer["_seq_no"])
+    layout = int(answer["_index"].rpartition("-v")[2])
+    return (layout << _TERM_BITS | int(answer["_primary_term"])) << _SEQUENCE_BITS | int(answer["_seq_no"])
 
 
 def _expected(revision: int) -> dict[str, int]:
-    sequence = revision & ((1 << _SEQUENCE_BITS) - 1)
-    return {"if_primary_term": revision >> _SEQUENCE_BITS, "if_seq_no": sequence}
+    term = revision >> _SEQUENCE_BITS & ((1 << _TERM_BITS) - 1)
+    return {"if_primary_term": term, "if_seq_no": revision & ((1 << _SEQUENCE_BITS) - 1)}
 
 
 def _call(budget: Budget) -> Call:
@@ -199,6 +223,7 @@ def _head_source(head: CollectionHead) -> dict[str, Any]:
             "updated_at": to_micros(head.updated_at),
             "staged": astuple(head.staged) if head.staged else None,
             "mirror": head.mirror,
+            **upkeep_source(head),
         },
     }
 
@@ -223,4 +248,5 @@ def _head(source: dict[str, Any], revision: int) -> CollectionHead:
         revision=revision,
         staged=Staged(*body["staged"]) if body.get("staged") else None,
         mirror=body.get("mirror", ""),  # heads from before there were mirrors have none
+        **read_upkeep(body),
     )

@@ -16,18 +16,20 @@ import hashlib
 import json
 from typing import Any, Final
 
-from chassis.errors import BackendUnavailable, Conflict
+from chassis.errors import BackendUnavailable, Conflict, LayoutOutdated
 from retriever.search.opensearch.engine import Call, Engine
-from retriever.search.opensearch.failures import IndexAbsent
 from retriever.search.words import MAX_TERMS, STOP_WORDS
 
-VERSION: Final = 1  # of every mapping below
 CATALOGUE: Final = "catalogue"
 RECORDS: Final = "records"
 TEXTS: Final = "texts"
 CHUNKS: Final = "chunks"
 PAIRS: Final = "pairs"
+# Of each mapping below. Whatever changes one, or what Weaviate keeps, raises at least one of them: a retriever looks at
+# these alone when it starts, and `MigrateStores` (migration.py) brings all to the current ones.
+VERSIONS: Final = {CATALOGUE: 1, RECORDS: 1, TEXTS: 2, CHUNKS: 1}
 
+_ALIASED: Final = {"expand_wildcards": "open", "filter_path": "*.aliases,*.mappings._meta"}
 _KEYWORD: Final = {"type": "keyword"}
 _LONG: Final = {"type": "long"}
 _KEPT: Final = {"type": "object", "enabled": False}  # in _source only: nothing in it becomes a field
@@ -50,7 +52,12 @@ _MAPPINGS: Final[dict[str, dict[str, Any]]] = {
         "chunk_count": _LONG,
         "record": _KEPT,
     },
-    TEXTS: {"scope": _KEYWORD, "version": _LONG, "text": {"type": "text", "index": False}},
+    TEXTS: {
+        "scope": _KEYWORD,
+        "version": _LONG,
+        "text": {"type": "text", "index": False},
+        "outline": {"type": "text", "index": False},  # since version 2; absent where older ones stored the text
+    },
     CHUNKS: {
         "version": _LONG,
         "born": _LONG,
@@ -113,36 +120,67 @@ def chunks_indexes(engine: Engine, key: str) -> str:
 
 async def create_chunks(engine: Engine, tenant: str, uid: str, call: Call) -> None:
     """Make the index and the alias of one collection's chunks, unless somebody else just did."""
-    key = key_of(tenant, uid)
-    await _create(engine, f"{engine.prefix}-{CHUNKS}-v{VERSION}-{key}", chunks_alias(engine, tenant, uid), call)
+    alias = chunks_alias(engine, tenant, uid)
+    await _create(engine, index_behind(engine, alias), alias, call)
 
 
 async def prepare(engine: Engine, call: Call) -> None:
-    """Write the templates and make the catalogue's indexes.
+    """Make the catalogue's indexes.
 
     Raises:
-        CatalogueUnavailable: they are there in another version, or the cluster is not.
+        LayoutOutdated: some indexes have an older layout.
+        CatalogueUnavailable: they are of a newer version, or the cluster is not there.
     """
-    for name in _MAPPINGS:
-        await engine.ask("PUT", f"_index_template/{engine.prefix}-{name}-v{VERSION}", call, body=template(engine, name))
+    await write_templates(engine, call)
+    outdated = await outdated_aliases(engine, call)
     for name in (CATALOGUE, RECORDS, TEXTS):
         alias = f"{engine.prefix}-{name}"
-        found = await _version_of(engine, alias, call)
-        if found is None:
-            await _create(engine, f"{alias}-v{VERSION}", alias, call)
-        elif found != VERSION:
-            raise call.failure(
-                f"{call.place}: its indexes were made by another version of askmesh: use that, or migrate them"
-            )
+        if alias not in outdated:
+            await _create(engine, index_behind(engine, alias), alias, call)
+    if outdated:
+        raise LayoutOutdated(
+            f"{call.place}: its indexes have an older layout: run `askmesh collections migrate`",
+            metadata={"indexes": str(len(outdated))},
+        )
+
+
+async def write_templates(engine: Engine, call: Call) -> None:
+    """What new indexes are made by."""
+    for name, version in VERSIONS.items():
+        await engine.ask("PUT", f"_index_template/{engine.prefix}-{name}-v{version}", call, body=template(engine, name))
+
+
+async def outdated_aliases(engine: Engine, call: Call) -> dict[str, str]:
+    """The aliases of an older layout, each with the index behind it.
+
+    Raises:
+        CatalogueUnavailable: an index is of a newer version, or of none.
+    """
+    found: dict[str, str] = {}
+    for name, current in VERSIONS.items():
+        pattern = f"{engine.prefix}-{name}-v*"
+        for index, body in (await engine.ask("GET", pattern, call, params=_ALIASED)).items():
+            version = int(body["mappings"].get("_meta", {}).get("version", current + 1))
+            if version > current:
+                raise call.failure(f"{call.place}: its indexes were made by a newer version of askmesh: use that")
+            if version < current:
+                found |= dict.fromkeys(body.get("aliases", ()), index)
+    return found
+
+
+def index_behind(engine: Engine, alias: str) -> str:
+    """The index of the current layout behind an alias of ours."""
+    name, _, key = alias.removeprefix(f"{engine.prefix}-").partition("-")
+    return f"{engine.prefix}-{name}-v{VERSIONS[name]}{'-' if key else ''}{key}"
 
 
 def template(engine: Engine, name: str) -> dict[str, Any]:
     """What every new index of this kind and version is made by."""
     return {
-        "index_patterns": [f"{engine.prefix}-{name}-v{VERSION}{'-*' if name == CHUNKS else ''}"],
+        "index_patterns": [f"{engine.prefix}-{name}-v{VERSIONS[name]}{'-*' if name == CHUNKS else ''}"],
         "template": {
             "settings": {"index": {**_SETTINGS[name], "auto_expand_replicas": "0-1"}},
-            "mappings": {"dynamic": "strict", "_meta": {"version": VERSION}, "properties": _MAPPINGS[name]},
+            "mappings": {"dynamic": "strict", "_meta": {"version": VERSIONS[name]}, "properties": _MAPPINGS[name]},
         },
     }
 
@@ -158,13 +196,3 @@ async def _create(engine: Engine, index: str, alias: str, call: Call) -> None:
         await engine.once("PUT", index, call, body=body)
     except Conflict:
         return
-
-
-async def _version_of(engine: Engine, alias: str, call: Call) -> int | None:
-    """The version of the mapping behind an alias; None when there is no such alias."""
-    try:
-        answer = await engine.ask("GET", f"{alias}/_mapping", call)
-    except IndexAbsent:
-        return None
-    versions = {index["mappings"].get("_meta", {}).get("version", 0) for index in answer.values()}
-    return int(versions.pop()) if len(versions) == 1 else 0

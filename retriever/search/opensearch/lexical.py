@@ -6,7 +6,7 @@ dead or not committed count in the statistics until they are purged and their se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,10 +20,13 @@ from retriever.search.opensearch.layout import PAIRS, chunks_alias, chunks_index
 from retriever.search.opensearch.sources import chunk_source, read_chunk, read_record, record_source
 from retriever.search.words import telling_words
 from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
+from retriever.upkeep.ports import STEP_S, Place
 
 PLACE: Final = "lexical search"
 PURGE_CHUNKS: Final = 1_000  # a request that deletes more may outlast its caller
 MAX_HITS: Final = 10_000  # index.max_result_window
+READ_CHUNKS: Final = 1_000  # with their texts, some 2 MB
+_BY_PLACE: Final = {"size": MAX_HITS, "sort": [{"version": "asc"}, {"position": "asc"}], "track_total_hits": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,37 @@ class OpenSearchLexicalIndex:
     async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:
         """See retriever.ports.ChunkStore."""
         await drop_chunks(self._engine, key_of(tenant, uid), _call(budget))
+
+    async def found(self, tenant: str, uid: str, *, budget: Budget) -> AsyncIterator[Sequence[Place]]:
+        """See retriever.upkeep.ports.ChunkAudit."""
+        alias, after = chunks_alias(self._engine, tenant, uid), [-1, -1]
+        try:
+            await self._engine.refresh(alias, _call(budget.within(STEP_S)))
+            while True:
+                call = _call(budget.within(STEP_S))
+                body = {**_BY_PLACE, "query": {"match_all": {}}, "search_after": after, "_source": False}
+                hits = (await self._engine.search(alias, call, body=body))["hits"]["hits"]
+                if not hits:
+                    return
+                yield [(version, position) for version, position in (hit["sort"] for hit in hits)]
+                after = hits[-1]["sort"]
+        except IndexAbsent:
+            return
+
+    async def chunks(self, tenant: str, uid: str, version: int, *, budget: Budget) -> list[Chunk]:
+        """See retriever.upkeep.ports.ChunkAudit."""
+        alias, call, which = chunks_alias(self._engine, tenant, uid), _call(budget), of_versions([version])
+        found: list[Chunk] = []
+        try:
+            while True:
+                after = [version, found[-1].position if found else -1]
+                body = {**_BY_PLACE, "query": which, "search_after": after, "size": READ_CHUNKS}
+                hits = (await self._engine.search(alias, call, body=body))["hits"]["hits"]
+                if not hits:
+                    return found
+                found += [read_chunk(hit["_id"], hit["_source"]) for hit in hits]
+        except IndexAbsent:
+            return []
 
     async def _counted(self, tenant: str, uid: str, query: dict[str, Any], call: Call) -> int:
         """How many chunks match, of all that were written before."""

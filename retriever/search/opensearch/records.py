@@ -7,6 +7,7 @@ under. Records are searched, so a put refreshes; texts are read by id, in real t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 from chassis.budget import Budget
@@ -24,7 +25,9 @@ from retriever.search.opensearch.engine import Call, Engine, Line
 from retriever.search.opensearch.failures import Absent, IndexAbsent
 from retriever.search.opensearch.layout import RECORDS, TEXTS, key_of, missing_indexes
 from retriever.search.opensearch.sources import read_record, record_source
-from retriever.types import DocumentRecord, Scope, Snapshot, born_of
+from retriever.search.outline import from_outline, to_outline
+from retriever.types import DocumentRecord, Scope, Snapshot, TextBlock, born_of
+from retriever.upkeep.ports import StoredVersion
 
 PLACE: Final = "catalogue"
 PURGE_DOCUMENTS: Final = 1_000  # a request that deletes more may outlast its caller
@@ -40,11 +43,17 @@ class OpenSearchRecords:
         self._texts = f"{engine.prefix}-{TEXTS}"
 
     async def put(
-        self, tenant: str, uid: str, records: Sequence[tuple[DocumentRecord, str]], *, budget: Budget
+        self,
+        tenant: str,
+        uid: str,
+        records: Sequence[tuple[DocumentRecord, str]],
+        *,
+        budget: Budget,
+        blocks: Sequence[Sequence[TextBlock] | None] = (),
     ) -> None:
         """See retriever.ports.DocumentRecords. Texts first: a record that is seen has one."""
         call, scope, routing = _call(budget), key_of(tenant, uid), _routing(tenant)
-        await self._create(self._texts, _text_lines(scope, records), call, routing)
+        await self._create(self._texts, _text_lines(scope, records, blocks), call, routing)
         await self._create(self._records, _record_lines(scope, records), call, {**routing, "refresh": "true"})
 
     async def visible(
@@ -73,13 +82,49 @@ class OpenSearchRecords:
 
     async def count(self, scope: Scope, *, budget: Budget) -> tuple[int, int]:
         """See retriever.ports.DocumentRecords."""
+        return await self._counted(scope.tenant, _in_scope(scope), budget)
+
+    async def _counted(self, tenant: str, query: Query, budget: Budget) -> tuple[int, int]:
         chunks = {"sum": {"field": "chunk_count"}}
-        body = {"query": _in_scope(scope), "size": 0, "track_total_hits": True, "aggs": {"chunks": chunks}}
-        answer = await self._search(scope.tenant, body, budget)
+        body = {"query": query, "size": 0, "track_total_hits": True, "aggs": {"chunks": chunks}}
+        answer = await self._search(tenant, body, budget)
         return answer["hits"]["total"]["value"], int(answer["aggregations"]["chunks"]["value"])
 
     async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str:
         """See retriever.ports.DocumentRecords."""
+        return str((await self._stored(tenant, uid, version, budget))["text"])
+
+    async def versions(
+        self, tenant: str, uid: str, among: Sequence[int], *, limit: int, budget: Budget
+    ) -> list[StoredVersion]:
+        """See retriever.upkeep.ports.RecordAudit. Texts are looked up by id: they are never refreshed."""
+        query = all_of([_within(tenant, uid), of_versions(among)])
+        body = {"query": query, "size": min(limit, MAX_ROWS), "sort": [{"version": "asc"}], "_source": ["record"]}
+        hits = (await self._search(tenant, body, budget))["hits"]["hits"]
+        records = [read_record(hit["_source"]["record"]) for hit in hits]
+        with_text = await self._with_text(tenant, [hit["_id"] for hit in hits], budget)
+        return [StoredVersion(record, hit["_id"] in with_text) for record, hit in zip(records, hits, strict=True)]
+
+    async def _with_text(self, tenant: str, ids: Sequence[str], budget: Budget) -> set[str]:
+        if not ids:
+            return set()
+        given = {**_routing(tenant), "_source": "false"}
+        path = f"{self._texts}/_mget"
+        try:
+            answer = await self._engine.ask("POST", path, _call(budget), body={"ids": list(ids)}, params=given)
+        except IndexAbsent as exc:
+            raise missing_indexes(_call(budget)) from exc
+        return {each["_id"] for each in answer["docs"] if each.get("found")}
+
+    async def counts(self, tenant: str, snapshot: Snapshot, *, budget: Budget) -> tuple[int, int]:
+        """See retriever.upkeep.ports.RecordAudit."""
+        return await self._counted(tenant, all_of([_within(tenant, snapshot.uid), seen_by(snapshot)]), budget)
+
+    async def blocks(self, tenant: str, uid: str, version: int, *, budget: Budget) -> tuple[TextBlock, ...] | None:
+        """See retriever.upkeep.ports.RecordAudit."""
+        return from_outline((await self._stored(tenant, uid, version, budget)).get("outline"))
+
+    async def _stored(self, tenant: str, uid: str, version: int, budget: Budget) -> Mapping[str, Any]:
         path = f"{self._texts}/_doc/{_id(key_of(tenant, uid), version)}"
         try:
             found = await self._engine.ask("GET", path, _call(budget), params=_routing(tenant))
@@ -87,7 +132,8 @@ class OpenSearchRecords:
             raise missing_indexes(_call(budget)) from exc
         except Absent:
             raise DocumentNotFound("there is no such document") from None
-        return str(found["_source"]["text"])
+        source: Mapping[str, Any] = found["_source"]
+        return source
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
         """See retriever.ports.DocumentRecords. Records first: none may be seen without its text."""
@@ -157,6 +203,10 @@ def _record_lines(scope: str, records: Sequence[tuple[DocumentRecord, str]]) -> 
         yield Line(_id(scope, record.version), source)
 
 
-def _text_lines(scope: str, records: Sequence[tuple[DocumentRecord, str]]) -> Iterator[Line]:
-    for record, text in records:
-        yield Line(_id(scope, record.version), {"scope": scope, "version": record.version, "text": text})
+def _text_lines(
+    scope: str, records: Sequence[tuple[DocumentRecord, str]], blocks: Sequence[Sequence[TextBlock] | None]
+) -> Iterator[Line]:
+    for (record, text), known in zip_longest(records, blocks):
+        outline = {} if known is None else {"outline": to_outline(known)}
+        source = {"scope": scope, "version": record.version, "text": text, **outline}
+        yield Line(_id(scope, record.version), source)

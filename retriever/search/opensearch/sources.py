@@ -39,6 +39,7 @@ def record_source(record: DocumentRecord) -> Source:
         "text_chars": record.text_chars,
         "size_bytes": record.size_bytes,
         "updated_at": to_micros(record.updated_at),
+        "source_hash": record.source_hash,
     }
 
 

@@ -16,5 +16,6 @@ with warnings.catch_warnings():
 
 from retriever.search.weaviate.dense import WeaviateDenseIndex
 from retriever.search.weaviate.engine import Engine, open_engine
+from retriever.search.weaviate.holdings import WeaviateHoldings
 
-__all__ = ["Engine", "WeaviateDenseIndex", "open_engine"]
+__all__ = ["Engine", "WeaviateDenseIndex", "WeaviateHoldings", "open_engine"]

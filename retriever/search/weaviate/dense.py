@@ -13,7 +13,7 @@ would be counted before it can be found.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,13 +26,16 @@ from retriever.search.weaviate.conditions import POSITION, VERSION, among, betwe
 from retriever.search.weaviate.engine import Engine
 from retriever.search.weaviate.failures import PLACE
 from retriever.search.weaviate.layout import CLASS_PREFIX, class_definition, class_name, tenant_name
-from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of, marker
+from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of, marker, place_of, vector_of
 from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
+from retriever.upkeep.ports import STEP_S, Place
 
 BATCH_OBJECTS: Final = 100  # even with 32 fields of 1,024 characters each, half of what one message may have
 PURGE_OBJECTS: Final = 1_000  # one deletion; others may write between two
 SEAL_OBJECTS: Final = 5_000  # looked for at once: half of what Weaviate returns at most (QUERY_MAXIMUM_RESULTS)
+READ_OBJECTS: Final = 1_000  # with their texts, some 2 MB
 MAX_POSITION: Final = (1 << 31) - 1
+MAX_VERSION: Final = (1 << 53) - 1  # see objects.py
 
 
 class WeaviateDenseIndex:
@@ -128,13 +131,11 @@ class WeaviateDenseIndex:
             return 0
         if count <= SEAL_OBJECTS:
             return len(await self._engine.search(self._anywhere(shard, which, count), budget=budget))
-        if versions[0] < versions[1]:
-            parts = [(half, positions) for half in _halves(*versions)]
-        else:
-            parts = [(versions, half) for half in _halves(*positions)]
-        return sum([await self._findable(shard, *part, budget) for part in parts])
+        return sum([await self._findable(shard, *part, budget) for part in _divided(versions, positions)])
 
-    def _anywhere(self, shard: Shard, which: base_pb2.Filters, limit: int) -> search_get_pb2.SearchRequest:
+    def _anywhere(
+        self, shard: Shard, which: base_pb2.Filters, limit: int, properties: Sequence[str] = ()
+    ) -> search_get_pb2.SearchRequest:
         """A search by vector that every vector passes, for nothing but whether it is found."""
         vector = np.eye(1, self._dim, dtype="<f4")
         return search_get_pb2.SearchRequest(
@@ -142,8 +143,42 @@ class WeaviateDenseIndex:
             filters=which,
             limit=limit,
             metadata=search_get_pb2.MetadataRequest(uuid=True),
-            **_asking(shard, ()),
+            **_asking(shard, properties),
         )
+
+    async def found(self, tenant: str, uid: str, *, budget: Budget) -> AsyncIterator[Sequence[Place]]:
+        """See retriever.upkeep.ports.ChunkAudit."""
+        shard = self._shard(tenant, uid)
+        self._dim = self._dim or await dim_of(self._engine, shard, budget=budget)
+        if not self._dim or not await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+            return
+        parts = [((0, MAX_VERSION), (0, MAX_POSITION))]
+        while parts:
+            step = budget.within(STEP_S)
+            versions, positions = parts.pop()
+            which = every([between(VERSION, *versions), between(POSITION, *positions)])
+            count = await self._count(shard, which, step)
+            if count > SEAL_OBJECTS:
+                parts += _divided(versions, positions)
+            elif count:
+                request = self._anywhere(shard, which, count, (VERSION, POSITION))
+                yield [place_of(each) for each in await self._engine.search(request, budget=step)]
+
+    async def chunks(self, tenant: str, uid: str, version: int, *, budget: Budget) -> list[Chunk]:
+        """See retriever.upkeep.ports.ChunkAudit."""
+        shard = self._shard(tenant, uid)
+        if not await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+            return []
+        found: list[Chunk] = []
+        while True:
+            last = found[-1].position if found else -1
+            within = between(POSITION, last + 1, last + READ_OBJECTS)
+            which = every([between(VERSION, version, version), within])
+            request = search_get_pb2.SearchRequest(filters=which, limit=READ_OBJECTS, **_asking(shard, HIT_PROPERTIES))
+            results = await self._engine.search(request, budget=budget)
+            if not results:
+                return found
+            found += sorted((hit_of(each).chunk for each in results), key=lambda chunk: chunk.position)
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
         """See retriever.ports.ChunkStore. In every class: a version that another embedder's class still held would be
@@ -198,6 +233,27 @@ class WeaviateDenseIndex:
             found = await self._engine.read_class(self._class, budget=budget)
         if found is None or not _covers(found, wanted):
             raise SearchUnavailable(f"{PLACE}: the store's class was made by something else; remove or rename it")
+
+
+async def dim_of(engine: Engine, shard: Shard, *, budget: Budget) -> int:
+    """The length of the vectors of a shard; 0 where it holds none."""
+    if not await engine.has_tenant(shard.name, shard.tenant, budget=budget):
+        return 0
+    request = search_get_pb2.SearchRequest(
+        filters=between(POSITION, 0, MAX_POSITION),
+        limit=1,
+        metadata=search_get_pb2.MetadataRequest(vector=True),
+        **_asking(shard, ()),
+    )
+    results = await engine.search(request, budget=budget)
+    return len(vector_of(results[0])) if results else 0
+
+
+def _divided(versions: tuple[int, int], positions: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Two parts of a part: by versions, and by positions within a single one."""
+    if versions[0] < versions[1]:
+        return [(half, positions) for half in _halves(*versions)]
+    return [(versions, half) for half in _halves(*positions)]
 
 
 def _halves(first: int, last: int) -> tuple[tuple[int, int], tuple[int, int]]:

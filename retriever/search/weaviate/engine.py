@@ -106,6 +106,15 @@ class Engine:
             raise refused(reply.text)
         return reply.status_code == _OK
 
+    async def tenants(self, name: str, *, budget: Budget) -> list[str]:
+        """The tenants of a class; none where there is no such class."""
+        reply = await self._request("GET", f"/v1/schema/{name}/tenants", budget)
+        if reply.status_code in _ABSENT:
+            return []
+        if reply.status_code != _OK:
+            raise refused(reply.text)
+        return [each["name"] for each in reply.json()]
+
     async def drop_tenant(self, name: str, tenant: str, *, budget: Budget) -> None:
         """Delete a tenant with all it holds; nothing happens where there is none."""
         reply = await self._request("DELETE", f"/v1/schema/{name}/tenants", budget, json=[tenant])

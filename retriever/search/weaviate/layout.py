@@ -16,8 +16,10 @@ from typing import Any, Final
 from retriever.search.weaviate.conditions import BORN, FACTS, GROUPS, POSITION, VERSION
 from retriever.search.weaviate.terms import BUILTIN_PROPERTIES, SLOTS
 
-LAYOUT_VERSION: Final = 1
+LAYOUT_VERSION: Final = 2  # what raises it raises one of opensearch.layout.VERSIONS too
 CLASS_PREFIX: Final = "Askmesh_"
+OLD_CLASS_PREFIX: Final = f"{CLASS_PREFIX}1_"
+TENANT_DIGEST: Final = 31  # beside a namespace of 32 characters at most
 CHUNK: Final = "chunk"
 DOCUMENT: Final = "document"
 # Below so many candidates Weaviate computes every distance instead of walking its graph: exact, and faster than a walk
@@ -35,7 +37,13 @@ def class_name(fingerprint: str) -> str:
 
 
 def tenant_name(namespace: str, tenant: str, uid: str) -> str:
-    """The shard of one collection. A digest, since Weaviate allows 64 plain characters."""
+    """The shard of one collection: whose it is, and a digest, within the 64 plain characters that Weaviate allows."""
+    digest = hashlib.sha256(json.dumps([tenant, uid]).encode()).hexdigest()
+    return f"{namespace}-{digest[:TENANT_DIGEST]}"
+
+
+def old_tenant_name(namespace: str, tenant: str, uid: str) -> str:
+    """The shard of one collection in layout 1, which did not say whose it was."""
     return hashlib.sha256(json.dumps([namespace, tenant, uid]).encode()).hexdigest()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from google.protobuf.struct_pb2 import Struct
 from weaviate.proto.v1.v6300.v1 import base_pb2, batch_pb2, search_get_pb2
 
@@ -81,6 +82,17 @@ def hit_of(result: search_get_pb2.SearchResult) -> Hit:
     return Hit(chunk, document, score=1.0 - result.metadata.distance)
 
 
+def place_of(result: search_get_pb2.SearchResult) -> tuple[int, int]:
+    """Version and position of a result that was asked for them alone."""
+    fields = result.properties.non_ref_props.fields
+    return fields[VERSION].int_value, fields[POSITION].int_value
+
+
+def vector_of(result: search_get_pb2.SearchResult) -> FloatArray:
+    """The vector of a result that was asked for it."""
+    return np.frombuffer(result.metadata.vector_bytes, "<f4")
+
+
 def _chunk_text(chunk: Chunk) -> str:
     """As JSON; what stands before the text in `embed_text` alone, so that the text is kept once."""
     is_prefix = chunk.embed_text.endswith(chunk.text)
@@ -120,6 +132,7 @@ def _document_text(record: DocumentRecord) -> str:
             "text_chars": record.text_chars,
             "size_bytes": record.size_bytes,
             "updated_at": to_micros(record.updated_at),
+            "source_hash": record.source_hash,
         }
     )
 

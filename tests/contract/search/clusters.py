@@ -21,12 +21,14 @@ from askmesh.rig.part import RigMissing
 from askmesh.rig.process import Server
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
+from retriever.search.embedded import open_embedded
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.dense import SqliteDenseIndex
 from retriever.search.embedded.folder import locked_folder
 from retriever.search.embedded.schema import create
 from retriever.search.opensearch import OpenSearchAddress, open_opensearch
-from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_in
+from retriever.search.weaviate import WeaviateHoldings
+from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_in, engine_of
 from tests.rig import missing
 
 OPENSEARCH_OPTIONS = ("cluster.max_shards_per_node=10000",)
@@ -96,10 +98,33 @@ OPENSEARCH = SharedOpenSearch()
 
 
 @asynccontextmanager
+async def open_alone(folder: Path) -> AsyncIterator[Leaves]:
+    """Everything in SQLite."""
+    async with open_embedded(folder) as own:
+        yield Leaves(
+            dense=own.dense,
+            lexical=own.lexical,
+            heads=own.heads,
+            records=own.records,
+            leases=own.leases,
+            holdings={"embedded": own.holdings},
+            dense_for=lambda *_: own.dense,
+        )
+
+
+@asynccontextmanager
 async def open_with_opensearch(folder: Path) -> AsyncIterator[Leaves]:
     """OpenSearch for words and catalogue, SQLite for vectors."""
     async with OPENSEARCH.installation(folder) as address, open_opensearch(address) as store, vectors(folder) as dense:
-        yield Leaves(dense, store.lexical, store.heads, store.records, store.leases)
+        yield Leaves(
+            dense=dense,
+            lexical=store.lexical,
+            heads=store.heads,
+            records=store.records,
+            leases=store.leases,
+            holdings={"opensearch": store.holdings},
+            dense_for=lambda *_: dense,
+        )
 
 
 @asynccontextmanager
@@ -123,6 +148,17 @@ async def open_cluster(folder: Path) -> AsyncIterator[Leaves]:
     async with (
         OPENSEARCH.installation(folder) as address,
         open_opensearch(address) as store,
-        dense_in(server, address.prefix) as dense,
+        engine_of(server) as engine,
     ):
-        yield Leaves(dense, store.lexical, store.heads, store.records, store.leases)
+        yield Leaves(
+            dense=dense_in(engine, address.prefix),
+            lexical=store.lexical,
+            heads=store.heads,
+            records=store.records,
+            leases=store.leases,
+            holdings={
+                "opensearch": store.holdings,
+                "weaviate": WeaviateHoldings(engine, namespace=address.prefix),
+            },
+            dense_for=lambda fingerprint, dim: dense_in(engine, address.prefix, fingerprint, dim),
+        )

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from retriever.ingest.commit import Committer, Stores
-from retriever.search.embedded import open_embedded
-from tests.contract.search.clusters import open_cluster, open_with_opensearch
+from tests.contract.search.clusters import open_alone, open_cluster, open_with_opensearch
 from tests.contract.search.faults import Interposed
 from tests.contract.search.weaviates import open_with_weaviate
 
 ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {
     "cluster": open_cluster,
-    "embedded": open_embedded,
+    "embedded": open_alone,
     "opensearch": open_with_opensearch,
     "weaviate": open_with_weaviate,
 }

@@ -32,7 +32,7 @@ from tests.contract.search.samples import (
     vectors_of,
     written,
 )
-from tests.contract.search.weaviates import dense_in
+from tests.contract.search.weaviates import dense_in, engine_of, namespace_of
 from tests.rig_servers import rigged
 
 UID = "uid-1"
@@ -52,8 +52,8 @@ def own_server(tmp_path_factory):
 
 @pytest.fixture
 async def dense(own_server, request):
-    async with dense_in(own_server, request.node.name) as index:
-        yield index
+    async with engine_of(own_server) as engine:
+        yield dense_in(engine, namespace_of(request.node.name))
 
 
 async def put(index, documents=DOCUMENTS):
@@ -98,10 +98,10 @@ async def test_every_acknowledged_chunk_is_found_after_a_kill_however_many_batch
 async def test_chunks_that_a_kill_took_out_of_the_graph_are_not_sealed(own_server, request):
     """Written without the flush that ends a write: Weaviate counts them afterwards, and never finds them."""
     async with open_engine(own_server.url, grpc_of(own_server)) as engine:
-        dense = WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM, namespace=request.node.name)
+        dense = WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM, namespace=namespace_of(request.node.name))
         await put(dense, [written("first", 2, 0, ["word"])])
         rows = [(record, chunk) for record, chunks in DOCUMENTS for chunk in chunks]
-        shard = Shard(class_name("embedder/1"), tenant_name(request.node.name, TENANT, UID))
+        shard = Shard(class_name("embedder/1"), tenant_name(namespace_of(request.node.name), TENANT, UID))
         await engine.store(batch(shard, rows, vectors_of(DOCUMENTS)), budget=budget())
         own_server.kill()
         await own_server.start()
@@ -179,7 +179,7 @@ async def test_an_emptied_store_finds_nothing_and_can_be_written_again(own_serve
 
 async def test_a_shard_turned_read_only_is_a_full_store_and_still_searched(own_server, dense, request):
     await put(dense)
-    shard = tenant_name(request.node.name, TENANT, UID)
+    shard = tenant_name(namespace_of(request.node.name), TENANT, UID)
     async with http_of(own_server) as http:
         path = f"/v1/schema/{class_name('embedder/1')}/shards/{shard}"
         (await http.put(path, json={"status": "READONLY"})).raise_for_status()

@@ -6,10 +6,11 @@ One server serves the whole run, started by the first test that needs it. A fold
 from __future__ import annotations
 
 import atexit
+import hashlib
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from askmesh.rig.part import RigMissing
 from askmesh.rig.process import Server
 from askmesh.rig.weaviate import recipe
 from retriever.search.embedded import open_embedded
-from retriever.search.weaviate import WeaviateDenseIndex, open_engine
+from retriever.search.weaviate import Engine, WeaviateDenseIndex, WeaviateHoldings, open_engine
 from tests.contract.search.samples import DIM
 from tests.rig import missing
 
@@ -32,6 +33,8 @@ class Leaves:
     heads: Any
     records: Any
     leases: Any
+    holdings: Any
+    dense_for: Any
 
 
 class SharedWeaviate:
@@ -62,16 +65,32 @@ class SharedWeaviate:
 WEAVIATE = SharedWeaviate()
 
 
-@asynccontextmanager
-async def dense_in(server: Server, namespace: str) -> AsyncIterator[WeaviateDenseIndex]:
-    """The index of one deployment."""
-    async with open_engine(server.url, f"{server.host}:{server.ports['grpc']}") as engine:
-        yield WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM, namespace=namespace)
+def namespace_of(name: str) -> str:
+    """A namespace of its own for every name."""
+    return f"t{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def engine_of(server: Server) -> AbstractAsyncContextManager[Engine]:
+    return open_engine(server.url, f"{server.host}:{server.ports['grpc']}")
+
+
+def dense_in(engine: Engine, namespace: str, fingerprint: str = "embedder/1", dim: int = DIM) -> WeaviateDenseIndex:
+    """The index of one embedder in one deployment."""
+    return WeaviateDenseIndex(engine, fingerprint=fingerprint, dim=dim, namespace=namespace)
 
 
 @asynccontextmanager
 async def open_with_weaviate(folder: Path) -> AsyncIterator[Leaves]:
     """Vectors in Weaviate; words and catalogue in SQLite."""
     server = await WEAVIATE.running()
-    async with open_embedded(folder) as own, dense_in(server, str(folder)) as dense:
-        yield Leaves(dense, own.lexical, own.heads, own.records, own.leases)
+    namespace = namespace_of(str(folder))
+    async with open_embedded(folder) as own, engine_of(server) as engine:
+        yield Leaves(
+            dense=dense_in(engine, namespace),
+            lexical=own.lexical,
+            heads=own.heads,
+            records=own.records,
+            leases=own.leases,
+            holdings={"embedded": own.holdings, "weaviate": WeaviateHoldings(engine, namespace=namespace)},
+            dense_for=lambda fingerprint, dim: dense_in(engine, namespace, fingerprint, dim),
+        )
