@@ -73,6 +73,13 @@ class Job:
     keep_until: datetime | None
 
 
+@dataclass(slots=True)
+class LastStep:
+    """What a last step did that must be undone where it fails: the build as it sealed it."""
+
+    sealed: CollectionHead | None = None
+
+
 class Rebuilder:
     """Carries jobs out."""
 
@@ -153,24 +160,31 @@ class Rebuilder:
 
     async def _flip(self, job: Job, catch_up: CatchUp, last: CollectionHead, budget: Budget) -> CollectionHead | None:
         """Hold commits, bring over the rest, swap; the new head, or None when nothing was swapped."""
-        step = budget.within(LAST_STEP_S)
-        held = await change_head(
-            self._heads, last, lambda now: None if now.held_by else replace(now, held_by=job.runner), budget=step
-        )
-        if held is None:
-            return None
+        step, state = budget.within(LAST_STEP_S), LastStep()
         try:
             with suppress(TimeoutError, DeadlineExceeded, BackendUnavailable):  # what became of it is looked up
                 async with asyncio.timeout(step.remaining_s()):
-                    if await catch_up.since(last, held, budget=step):
-                        await self._swap(job, held, step)
+                    await self._last_step(job, catch_up, last, state=state, budget=step)
         finally:
-            flipped = await self._settled(job, budget.within(STEP_S))
+            flipped = await self._settled(job, state, budget.within(STEP_S))
         return flipped
 
-    async def _swap(self, job: Job, held: CollectionHead, budget: Budget) -> None:
+    async def _last_step(
+        self, job: Job, catch_up: CatchUp, last: CollectionHead, *, state: LastStep, budget: Budget
+    ) -> None:
+        """A hold that another run left is taken over: this one has the lease, so that one is dead or will find out."""
+        held = await change_head(self._heads, last, lambda now: replace(now, held_by=job.runner), budget=budget)
+        if held is not None and await catch_up.since(last, held, budget=budget):
+            await self._swap(job, held, state=state, budget=budget)
+
+    async def _swap(self, job: Job, held: CollectionHead, *, state: LastStep, budget: Budget) -> None:
         """Seal the build and put it in place, as long as the hold stands."""
-        sealed = await change_head(self._heads, job.build, lambda head: taken_over(head, ""), budget=budget)
+
+        def sealed_by_us(build: CollectionHead) -> CollectionHead:
+            only(job.runner)(build)
+            return taken_over(build, "")
+
+        state.sealed = sealed = await change_head(self._heads, job.build, sealed_by_us, budget=budget)
         while sealed is not None:
             now = await self._heads.get(held.tenant, held.name, budget=budget)
             is_held = now is not None and now.held_by == job.runner
@@ -183,9 +197,10 @@ class Rebuilder:
             else:
                 return
 
-    async def _settled(self, job: Job, budget: Budget) -> CollectionHead | None:
+    async def _settled(self, job: Job, state: LastStep, budget: Budget) -> CollectionHead | None:
         """After the last step: the new head and the build's removed; or, where nothing was swapped, the hold ended and
-        the build unsealed."""
+        then the build unsealed. In this order: once the original has changed, a swap of ours that is still on its way
+        fails. And only a seal of ours: another run may have sealed the build for a swap of its own."""
         original, build = job.original, job.build
         now = await self._heads.get(original.tenant, original.name, budget=budget)
         if now is not None and now.snapshot.uid == build.snapshot.uid:
@@ -197,7 +212,9 @@ class Rebuilder:
         await change_head(
             self._heads, original, lambda now: let_go(now) if now.held_by == job.runner else None, budget=budget
         )
-        await change_head(self._heads, build, lambda now: _unsealed(now, job.runner), budget=budget)
+        if state.sealed is not None:
+            with suppress(Conflict):
+                await self._heads.swap(taken_over(state.sealed, job.runner), budget=budget)
         return None
 
     async def _report(self, job: Job, new: CollectionHead, changed: int, budget: Budget) -> ReindexReport:
@@ -211,7 +228,3 @@ class Rebuilder:
             chunks=chunks,
             changed=changed,
         )
-
-
-def _unsealed(build: CollectionHead, runner: str) -> CollectionHead | None:
-    return taken_over(build, runner) if build.build is not None and not build.build.runner else None
