@@ -46,7 +46,7 @@ def root() -> None:
     """Cited answers from your own documents.
 
     Start with `askmesh up`, then `askmesh ask "..."`. Exit codes: 0 done, 2 usage, 3 invalid, 4 not found, 5 refused,
-    6 unavailable, 7 deadline, 8 some documents failed, 9 the sources do not answer.
+    6 unavailable, 7 deadline, 8 some documents failed, 9 the sources do not answer, 10 faults that are not repaired.
     """
 
 

@@ -111,7 +111,7 @@ class AsyncClient:
             limits=limits,
             request_id=request_id,
         )
-        with _typed_errors():
+        with typed_errors():
             reply = await self._asks.Ask(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
         return answer_of(reply)
 
@@ -139,7 +139,7 @@ class AsyncClient:
         )
         call = self._asks.StreamAsk(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
         try:
-            with _typed_errors():
+            with typed_errors():
                 async for message in call:
                     event = event_of(message)
                     if event is not None:
@@ -168,7 +168,7 @@ class AsyncClient:
                 legs=search_pb.Legs.Value(f"LEGS_{legs.upper()}"),
                 min_generation=min_generation,
             )
-        with _typed_errors():
+        with typed_errors():
             return await self._passages.Retrieve(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata)
 
     async def ingest(
@@ -182,7 +182,7 @@ class AsyncClient:
         ingest = Ingest(documents, collection or self._collection)
         call = self._documents.IngestDocuments(ingest.requests(), timeout=timeout_s, metadata=self._metadata)
         try:
-            with _typed_errors():
+            with typed_errors():
                 async for result in ingest.results(call):
                     yield result
         finally:
@@ -199,7 +199,7 @@ class AsyncClient:
                 filter=filter.for_retriever() if filter else None,
             )
         while True:
-            with _typed_errors():
+            with typed_errors():
                 page = await self._documents.ListDocuments(request, timeout=self._timeout_s, metadata=self._metadata)
             for document in page.documents:
                 yield document
@@ -215,14 +215,14 @@ class AsyncClient:
                 document_id=document_id,
                 view=doc_pb.DOCUMENT_VIEW_FULL if with_text else doc_pb.DOCUMENT_VIEW_BASIC,
             )
-        with _typed_errors():
+        with typed_errors():
             return await self._documents.GetDocument(request, timeout=self._timeout_s, metadata=self._metadata)
 
     async def delete(self, document_id: str, *, collection: str = "") -> int:
         """Delete a document; returns the generation from which it is invisible."""
         with _fitting_values():
             request = doc_pb.DeleteDocumentRequest(collection=collection or self._collection, document_id=document_id)
-        with _typed_errors():
+        with typed_errors():
             reply = await self._documents.DeleteDocument(request, timeout=self._timeout_s, metadata=self._metadata)
         return reply.generation
 
@@ -230,7 +230,7 @@ class AsyncClient:
         """The tenant's collections, by name."""
         request = collection_pb2.ListCollectionsRequest(page_size=1_000)
         while True:
-            with _typed_errors():
+            with typed_errors():
                 page = await self._collections.ListCollections(
                     request, timeout=self._timeout_s, metadata=self._metadata
                 )
@@ -244,14 +244,14 @@ class AsyncClient:
         """Remove a collection with all its documents; needs the role "admin"."""
         with _fitting_values():
             request = collection_pb2.DeleteCollectionRequest(collection=collection)
-        with _typed_errors():
+        with typed_errors():
             await self._collections.DeleteCollection(request, timeout=self._timeout_s, metadata=self._metadata)
 
     async def evict(self, answer_id: str, *, collection: str = "") -> None:
         """Remove a cached answer, so that the next ask is answered afresh."""
         with _fitting_values():
             request = ask_pb.EvictAnswerRequest(collection=collection or self._collection, answer_id=answer_id)
-        with _typed_errors():
+        with typed_errors():
             await self._asks.EvictAnswer(request, timeout=self._timeout_s, metadata=self._metadata)
 
     def _ask_request(
@@ -289,7 +289,8 @@ def _fitting_values() -> Iterator[None]:
 
 
 @contextmanager
-def _typed_errors() -> Iterator[None]:
+def typed_errors() -> Iterator[None]:
+    """Around a call: gRPC's errors as ours."""
     try:
         yield
     except grpc.RpcError as error:

@@ -15,6 +15,7 @@ UNAVAILABLE = 6  # a dependency is down, or the server sheds load: try again
 DEADLINE = 7
 PARTLY = 8  # some documents of an ingest failed
 NOT_GROUNDED = 9  # the sources do not answer the question
+UNSOUND = 10  # a collection or a store has faults that were not repaired
 INTERRUPTED = 130  # the shell's convention for SIGINT
 
 _CODES: tuple[tuple[type[RagError], int], ...] = (  # the first that fits counts: narrow before wide

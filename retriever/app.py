@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from rag.retriever.v1 import collection_pb2_grpc, document_pb2_grpc, retriever_pb2_grpc
@@ -25,11 +26,9 @@ from chassis.composition import build_admission, build_authenticator
 from chassis.errors import EmbedderUnavailable, SearchUnavailable
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.telemetry import Telemetry, build_telemetry
-from embedding.models import ensure_model
-from embedding.onnx import OnnxEmbedder
-from embedding.opening import open_remote
-from embedding.ports import Embedder, TokenSpans
-from embedding.tokenizer import WordPieceTokenizer
+from embedding.ports import Embedder
+from retriever import maintenance
+from retriever.embedders import name_of, open_embedder, token_spans
 from retriever.ingest.commit import Committer
 from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.parsing import Parser
@@ -37,15 +36,17 @@ from retriever.ingest.settled import SettledWriter
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.ingest_stream import StreamLimits
 from retriever.metrics import RETRIEVER_METRICS
+from retriever.migrating import open_when_migrated
 from retriever.mirroring import open_mirror
 from retriever.observed import ObservedRetrieval, ObservedWriter
+from retriever.operations import Operations
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
 from retriever.ports import Reranker
 from retriever.reading import CatalogueReader
 from retriever.reranking.observed import ObservedReranker
 from retriever.reranking.opening import open_reranker
 from retriever.search.observed import ObservedDenseLeg, ObservedLexicalLeg
-from retriever.search.opening import Leaves, Process, open_leaves
+from retriever.search.opening import Leaves, Process
 from retriever.service import CollectionService, DocumentService, RetrieverService
 from retriever.settings import RetrieverSettings
 from retriever.warmup import BUDGET_S, warm_up
@@ -110,20 +111,19 @@ async def build(
         if embedder is None:
             embedder = await _open_embedder(stack, settings, telemetry)
         process = Process(owner, embedder, telemetry, open_mirror(settings, stack), clock)
-        leaves = await open_leaves(stack, settings, process)
-        bindings = await _bindings(stack, settings, leaves, process)
         admission = build_admission(settings, methods=_limits(settings))
-        server = await stack.enter_async_context(
-            serve(
-                address=settings.listen,
-                bindings=bindings,
-                authenticator=authenticator,
-                admission=admission,
-                telemetry=telemetry,
-                drain_s=settings.drain_s,
-                is_public=settings.public,
-            )
+        serving = partial(
+            serve,
+            address=settings.listen,
+            authenticator=authenticator,
+            admission=admission,
+            telemetry=telemetry,
+            drain_s=settings.drain_s,
+            is_public=settings.public,
         )
+        leaves = await open_when_migrated(stack, settings, process, serving)
+        bindings = await _bindings(stack, settings, leaves, process)
+        server = await stack.enter_async_context(serving(bindings=bindings))
         yield RunningRetriever(server.address, bindings, authenticator, admission, embedder, server)
 
 
@@ -133,21 +133,13 @@ def _limits(settings: RetrieverSettings) -> Mapping[str, Limit]:
     return {
         RETRIEVE_METHOD: Limit(retrievals, settings.max_queue),
         INGEST_METHOD: Limit(settings.max_ingest_streams, settings.max_ingest_streams),
+        **maintenance.LIMITS,
     }
 
 
 async def _open_embedder(stack: AsyncExitStack, settings: RetrieverSettings, telemetry: Telemetry) -> Embedder | None:
     try:
-        match settings.embedder:
-            case "none":
-                return None
-            case "onnx":
-                files = await ensure_model(settings.embedder_precision)
-                return await stack.enter_async_context(OnnxEmbedder.opened(files, settings.embedder_precision))
-            case "triton":
-                return await stack.enter_async_context(
-                    open_remote(settings.embedder_address, telemetry, proxy=settings.outbound_proxy)
-                )
+        return await open_embedder(name_of(settings), stack, settings, telemetry)
     except EmbedderUnavailable as error:
         _log.warning("no embedder, search is lexical only", extra={"why": error.message})
         return None
@@ -169,7 +161,7 @@ async def _bindings(
         parser=parser,
         committer=committer,
         embedder=shared.embedder,
-        tokens=_token_spans(shared.embedder),
+        tokens=token_spans(shared.embedder),
     )
     limits = WriterLimits(settings.max_document_bytes, settings.ingest_bytes_in_flight)
     writer = ObservedWriter(SettledWriter(DocumentWriter(tools, limits), leaves.heads), shared.telemetry)
@@ -186,6 +178,7 @@ async def _bindings(
         RetrieverService(retrieval, reader, leaves.heads, default_top_k=settings.default_top_k),
         DocumentService(writer, reader, tokens, stream_limits=stream),
         CollectionService(writer, reader, tokens),
+        maintenance.MaintenanceService(Operations(settings, shared, leaves.upkeep, leaves.migration)),
     )
 
 
@@ -202,14 +195,11 @@ def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process, reranke
     )
 
 
-def _token_spans(embedder: Embedder | None) -> TokenSpans | None:
-    """The model's own tokenizer where the embedder has one; chunks are measured with an estimate elsewhere."""
-    tokenizer = getattr(embedder, "tokenizer", None)
-    return tokenizer if isinstance(tokenizer, WordPieceTokenizer) else None
-
-
 def _bound(
-    retriever: RetrieverService, documents: DocumentService, collections: CollectionService
+    retriever: RetrieverService,
+    documents: DocumentService,
+    collections: CollectionService,
+    upkeep: maintenance.MaintenanceService,
 ) -> Sequence[ServiceBinding]:
     return (
         ServiceBinding(
@@ -226,4 +216,5 @@ def _bound(
             collection_pb2_grpc.add_CollectionServiceServicer_to_server,
             collections,
         ),
+        maintenance.bound(upkeep),
     )

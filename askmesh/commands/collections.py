@@ -1,4 +1,4 @@
-"""askmesh collections: list and delete collections."""
+"""askmesh collections: list, delete, verify, reindex, roll back and migrate collections."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from askmesh.commands import upkeep
 from askmesh.commands.options import Connection, connection
 from askmesh.documents import Collection
 from askmesh.output import console, print_json, table
@@ -13,7 +14,7 @@ from askmesh.output import console, print_json, table
 
 @click.group()
 def command() -> None:
-    """List and delete collections."""
+    """List, delete and keep collections in order."""
 
 
 @command.command("list")
@@ -58,3 +59,7 @@ def delete(*, name: str, connection: Connection) -> None:
         print_json({"deleted": name})
     else:
         console.print(f"Deleted {name}.", markup=False)
+
+
+for each in upkeep.COMMANDS:
+    command.add_command(each)

@@ -8,7 +8,9 @@ Rule 2: the lease saves work, it does not keep anything safe: all that its holde
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +19,8 @@ from chassis.errors import Conflict
 from retriever.ports import Leases
 from retriever.types import Lease
 
+LOOK_S: Final = 0.5  # between looks at another process's lease
+STEP_S: Final = 10.0  # of one look: a lease is one small record
 NOBODY: Final = ""  # no process is called this
 TERM_S: Final = 15.0  # three missed looks of a janitor that is merely slow
 
@@ -47,6 +51,20 @@ class LeaseKeeper:
         """Take the lease whoever holds it; for a process that knows that it is alone (it holds the data folder)."""
         lease = await self._leases.get(self._name, budget=budget) or Lease(self._name, self._owner)
         return await self._swap(replace(lease, owner=self._owner, beats=lease.beats + 1), budget)
+
+    async def take(self, *, budget: Budget, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Take it for a work that only one process does at a time; one that died with it is waited out.
+
+        Raises:
+            Conflict: as soon as another process shows that it is alive.
+        """
+        first = await self._leases.get(self._name, budget=budget.within(STEP_S))
+        while not await self.hold(budget=budget.within(STEP_S)):
+            now = await self._leases.get(self._name, budget=budget.within(STEP_S))
+            if first is None or (now is not None and now.revision != first.revision):
+                raise Conflict("another process is at this work: wait for its end", retry_after_s=self._term_s)
+            budget.check("lease")
+            await sleep(LOOK_S)
 
     async def release(self, *, budget: Budget) -> None:
         """Let another process take it at once, if it is still this one's."""

@@ -16,10 +16,13 @@ from retriever.ingest.mirrored import MirroredHeads
 from retriever.ingest.purge import Janitor
 from retriever.mirroring import KeptMirror
 from retriever.ports import CollectionHeads, DenseLeg, HeadSurvey, LexicalLeg
+from retriever.search.migration import NothingToMigrate
 from retriever.settings import RetrieverSettings
+from retriever.upkeep.aftermath import Aftermath
+from retriever.upkeep.ports import Migrates, UpkeepStores
+from retriever.upkeep.sweep import Sweeper
 
 RECOVERY_BUDGET_S: Final = 60.0  # as opening the store: after a crash every head is looked at
-NO_EMBEDDER: Final = "none"  # a dense leg that is neither written nor searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Leaves:
     dense: DenseLeg
     lexical: LexicalLeg
     survey: HeadSurvey
+    upkeep: UpkeepStores
+    migration: Migrates
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ async def open_leaves(stack: AsyncExitStack, settings: RetrieverSettings, proces
 
     Raises:
         SettingsInvalid, DataFolderLocked, StorageFull, CatalogueUnavailable.
+        LayoutOutdated: `open_migration` helps.
     """
     match settings.search:
         case "embedded":
@@ -77,39 +83,55 @@ async def _embedded(stack: AsyncExitStack, settings: RetrieverSettings, process:
     store = await stack.enter_async_context(open_embedded(settings.data_folder.expanduser()))
     heads = process.mirrored(store.heads)
     stores = Stores(heads=heads, records=store.records, dense=store.dense, lexical=store.lexical)
-    janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=process.owner)
+    upkeep = UpkeepStores(
+        heads=heads,
+        survey=store.heads,
+        records=store.records,
+        leases=store.leases,
+        lexical=store.lexical,
+        dense_for=lambda _fingerprint, _dim: store.dense,
+        holdings={"embedded": store.holdings},
+    )
+    janitor = _janitor(stores, upkeep, process)
     await janitor.recover(budget=Budget.of(RECOVERY_BUDGET_S))  # the folder's lock says we are alone
     await stack.enter_async_context(janitor.running())
-    return Leaves(stores, heads, store.dense, store.lexical, store.heads)
+    return Leaves(stores, heads, store.dense, store.lexical, store.heads, upkeep, NothingToMigrate())
 
 
 async def _cluster(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Leaves:
     """Weaviate and OpenSearch. Others may be writing: the janitor aborts what stands still, never all there is."""
-    from retriever.search.opensearch import OpenSearchAddress, open_opensearch  # noqa: PLC0415
-    from retriever.search.weaviate import WeaviateDenseIndex, open_engine  # noqa: PLC0415
+    from retriever.search.cluster import Cluster  # noqa: PLC0415  # one arm, one set of clients
 
     _require_addresses(settings)
-    address = OpenSearchAddress(
-        settings.opensearch_url,
-        settings.opensearch_user,
-        settings.opensearch_password.get_secret_value(),
-        settings.store_prefix,
-    )
-    store = await stack.enter_async_context(open_opensearch(address, telemetry=process.telemetry))
-    engine = await stack.enter_async_context(
-        open_engine(settings.weaviate_url, settings.weaviate_grpc, settings.weaviate_api_key.get_secret_value())
-    )
-    dense = WeaviateDenseIndex(
-        engine,
-        fingerprint=process.embedder.fingerprint if process.embedder else NO_EMBEDDER,
-        dim=process.embedder.dim if process.embedder else 0,
-        namespace=settings.store_prefix,
-    )
+    cluster = await Cluster.connected(stack, settings, process)
+    store = await cluster.opened()
+    own = process.embedder
+    dense = cluster.dense_for(own.fingerprint if own else "", own.dim if own else 0)
     heads = process.mirrored(store.heads)
     stores = Stores(heads=heads, records=store.records, dense=dense, lexical=store.lexical)
-    janitor = Janitor(stores, survey=store.heads, leases=store.leases, owner=process.owner)
-    await stack.enter_async_context(janitor.running())
-    return Leaves(stores, heads, dense, store.lexical, store.heads)
+    upkeep = UpkeepStores(
+        heads=heads,
+        survey=store.heads,
+        records=store.records,
+        leases=store.leases,
+        lexical=store.lexical,
+        dense_for=cluster.dense_for,
+        holdings={"opensearch": store.holdings, "weaviate": cluster.weaviate_holdings},
+    )
+    await stack.enter_async_context(_janitor(stores, upkeep, process).running())
+    return Leaves(stores, heads, dense, store.lexical, store.heads, upkeep, cluster.migration)
+
+
+async def open_migration(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Migrates:
+    """What brings the settings' stores to the current layout, without opening them."""
+    from retriever.search.cluster import Cluster  # noqa: PLC0415  # only a cluster's layout is ever outdated
+
+    return (await Cluster.connected(stack, settings, process)).migration
+
+
+def _janitor(stores: Stores, upkeep: UpkeepStores, process: Process) -> Janitor:
+    aftermath = Aftermath(upkeep.heads, Sweeper(upkeep.survey, upkeep.holdings))
+    return Janitor(stores, survey=upkeep.survey, leases=upkeep.leases, owner=process.owner, aftermath=aftermath)
 
 
 def _require_addresses(settings: RetrieverSettings) -> None:

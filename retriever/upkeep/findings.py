@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from retriever.ingest.ledger import aborted_ranges
 from retriever.types import CollectionHead, born_of
-from retriever.upkeep.ports import Place, StoredVersion
+
+if TYPE_CHECKING:
+    from retriever.upkeep.ports import Place, StoredVersion
 
 DENSE = "dense"
 LEXICAL = "lexical"
@@ -43,6 +45,7 @@ class Finding:
     count: int = 1
     is_repaired: bool = False
     obstacle: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Progress:
     stage: str
     done: int
     total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """See rag.retriever.v1.MigrationReport."""
+
+    migrated: int
+    current: int
 
 
 @dataclass(frozen=True, slots=True)

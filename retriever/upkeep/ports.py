@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from chassis.budget import Budget
 from retriever.ports import ChunkStore, CollectionHeads, DocumentRecords, HeadSurvey, Leases
 from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot, TextBlock
+from retriever.upkeep.findings import MigrationReport, Progress
 
 Place = tuple[int, int]
 """Version and position of a chunk."""
@@ -71,6 +72,14 @@ class Holdings(Protocol):
 
     async def drop_named(self, name: str, *, budget: Budget) -> None:
         """Delete everything under a name; idempotent."""
+        ...
+
+
+class Migrates(Protocol):
+    """Brings a set of leaves to the current layout."""
+
+    def migrate(self, *, budget: Budget) -> AsyncIterator[Progress | MigrationReport]:
+        """Progress, and at last the report. Raises Conflict while another migration runs."""
         ...
 
 

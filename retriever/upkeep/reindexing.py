@@ -31,7 +31,6 @@ from retriever.upkeep.stored import Recipe
 logger = logging.getLogger(__name__)
 
 BEAT_S: Final = TERM_S / 5  # four may be missed
-LOOK_S: Final = 0.5  # between looks at another run's lease
 ROLLBACK: Final = "rollback"  # the recipe of a build that was made long ago
 
 
@@ -173,9 +172,8 @@ class Reindexer:
     async def _running(self, tenant: str, name: str, budget: Budget) -> AsyncIterator[str]:
         """Hold the collection's lease within the block; yields this run's name."""
         runner = f"{self._owner} {secrets.token_hex(4)}"
-        lease_name = f"reindex {tenant} {name}"
-        lease = LeaseKeeper(self._stores.leases, lease_name, owner=runner, clock=self._clock)
-        await self._take(lease, lease_name, budget)
+        lease = LeaseKeeper(self._stores.leases, f"reindex {tenant} {name}", owner=runner, clock=self._clock)
+        await lease.take(budget=budget, sleep=self._sleep)
         beating = asyncio.create_task(self._beat(lease), name="reindex-lease")
         try:
             yield runner
@@ -184,16 +182,6 @@ class Reindexer:
             await asyncio.wait([beating])
             with suppress(RagError):  # else it runs out
                 await lease.release(budget=Budget.of(STEP_S))
-
-    async def _take(self, lease: LeaseKeeper, name: str, budget: Budget) -> None:
-        """Raises Conflict as soon as another run shows that it is alive; one that does not for a term is dead."""
-        first = await self._stores.leases.get(name, budget=budget.within(STEP_S))
-        while not await lease.hold(budget=budget.within(STEP_S)):
-            now = await self._stores.leases.get(name, budget=budget.within(STEP_S))
-            if first is None or (now is not None and now.revision != first.revision):
-                raise Conflict("another run works on this collection: wait for its end", retry_after_s=TERM_S)
-            budget.check("reindex")
-            await self._sleep(LOOK_S)
 
     async def _beat(self, lease: LeaseKeeper) -> None:
         while True:

@@ -48,6 +48,7 @@ def test_reflection_lists_every_service(grpcurl):
         "rag.retriever.v1.RetrieverService",
         "rag.retriever.v1.DocumentService",
         "rag.retriever.v1.CollectionService",
+        "rag.retriever.v1.MaintenanceService",
         "grpc.health.v1.Health",
     } <= set(listed)
 

@@ -30,7 +30,9 @@ __all__ = [
     "OpenSearchLexicalIndex",
     "OpenSearchRecords",
     "OpenSearchStore",
+    "connected",
     "open_opensearch",
+    "opened",
 ]
 
 OPENING_BUDGET_S: Final = 60.0  # a cluster that just started allocates its shards first
@@ -79,15 +81,19 @@ async def open_opensearch(
         LayoutOutdated: they are of an older one.
     """
     async with connected(address, telemetry) as engine:
-        budget = Budget.of(OPENING_BUDGET_S)
-        await prepare(engine, Call(budget, CatalogueUnavailable, "catalogue"))
-        yield OpenSearchStore(
-            lexical=OpenSearchLexicalIndex(engine),
-            heads=OpenSearchHeads(engine),
-            records=OpenSearchRecords(engine),
-            leases=OpenSearchLeases(engine),
-            holdings=OpenSearchHoldings(engine),
-        )
+        yield await opened(engine)
+
+
+async def opened(engine: Engine) -> OpenSearchStore:
+    """The ports over an engine. Raises as `open_opensearch`."""
+    await prepare(engine, Call(Budget.of(OPENING_BUDGET_S), CatalogueUnavailable, "catalogue"))
+    return OpenSearchStore(
+        lexical=OpenSearchLexicalIndex(engine),
+        heads=OpenSearchHeads(engine),
+        records=OpenSearchRecords(engine),
+        leases=OpenSearchLeases(engine),
+        holdings=OpenSearchHoldings(engine),
+    )
 
 
 @asynccontextmanager

@@ -174,6 +174,16 @@ def index_behind(engine: Engine, alias: str) -> str:
     return f"{engine.prefix}-{name}-v{VERSIONS[name]}{'-' if key else ''}{key}"
 
 
+def kind_of(engine: Engine, alias: str) -> str:
+    """Which of the kinds an alias of ours is of."""
+    return alias.removeprefix(f"{engine.prefix}-").partition("-")[0]
+
+
+def is_on_one_shard(name: str) -> bool:
+    """Indexes of this kind have one shard."""
+    return bool(_SETTINGS[name]["number_of_shards"] == 1)
+
+
 def template(engine: Engine, name: str) -> dict[str, Any]:
     """What every new index of this kind and version is made by."""
     return {

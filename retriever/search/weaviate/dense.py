@@ -196,7 +196,7 @@ class WeaviateDenseIndex:
             found = await self._engine.search(request, budget=budget) if allowance else ()
             if found:
                 allowance -= len(found)
-                doomed = _with_ids([result.metadata.id for result in found])
+                doomed = with_ids([result.metadata.id for result in found])
                 await self._engine.delete(shard.name, shard.tenant, doomed, budget=budget)
             remaining += await self._count(shard, which, budget)
         return remaining
@@ -226,13 +226,18 @@ class WeaviateDenseIndex:
     async def _have_class(self, budget: Budget) -> None:
         """Make the class where it is missing, before every write: Weaviate would make one by itself, of a shape it
         guesses from the first object."""
-        wanted = class_definition(self._class)
-        found = await self._engine.read_class(self._class, budget=budget)
-        if found is None:
-            await self._engine.create_class(wanted, budget=budget)
-            found = await self._engine.read_class(self._class, budget=budget)
-        if found is None or not _covers(found, wanted):
-            raise SearchUnavailable(f"{PLACE}: the store's class was made by something else; remove or rename it")
+        await have_class(self._engine, self._class, budget=budget)
+
+
+async def have_class(engine: Engine, name: str, *, budget: Budget) -> None:
+    """Make a class where it is missing. Raises SearchUnavailable where it is there in another shape."""
+    wanted = class_definition(name)
+    found = await engine.read_class(name, budget=budget)
+    if found is None:
+        await engine.create_class(wanted, budget=budget)
+        found = await engine.read_class(name, budget=budget)
+    if found is None or not _covers(found, wanted):
+        raise SearchUnavailable(f"{PLACE}: the store's class was made by something else; remove or rename it")
 
 
 async def dim_of(engine: Engine, shard: Shard, *, budget: Budget) -> int:
@@ -284,7 +289,8 @@ def _asking(shard: Shard, properties: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _with_ids(ids: Sequence[str]) -> base_pb2.Filters:
+def with_ids(ids: Sequence[str]) -> base_pb2.Filters:
+    """The objects of these ids."""
     return base_pb2.Filters(
         operator=base_pb2.Filters.OPERATOR_CONTAINS_ANY,
         target=base_pb2.FilterTarget(property="_id"),

@@ -19,6 +19,7 @@ from rag.retriever.v1 import (
 from rag.retriever.v1 import (
     collection_pb2_grpc,
     document_pb2_grpc,
+    maintenance_pb2_grpc,
     retriever_pb2_grpc,
 )
 from rag.retriever.v1 import (
@@ -46,7 +47,12 @@ OWNER = "acme-owner"  # every role, group staff
 READER = "acme-reader"  # may ask, no group
 RIVAL = "rival-owner"  # another tenant
 KEYS = {
-    OWNER: {"tenant": "acme", "subject": "owner", "groups": ["staff"], "roles": ["ask", "ingest", "admin"]},
+    OWNER: {
+        "tenant": "acme",
+        "subject": "owner",
+        "groups": ["staff"],
+        "roles": ["ask", "ingest", "admin", "operator"],
+    },
     READER: {"tenant": "acme", "subject": "reader", "roles": ["ask"]},
     RIVAL: {"tenant": "rival", "subject": "rival", "groups": ["staff"], "roles": ["ask", "ingest", "admin"]},
 }
@@ -119,6 +125,16 @@ class Caller:
     async def collections(self, **fields):
         request = collections.ListCollectionsRequest(**fields)
         return await self.unary(collection_pb2_grpc.CollectionServiceStub, "ListCollections", request)
+
+    async def operate(self, method, request):
+        """What a call of MaintenanceService ends with."""
+        call = getattr(maintenance_pb2_grpc.MaintenanceServiceStub(self.channel), method)
+        last = None
+        async for event in call(request, timeout=TIMEOUT_S * 4, metadata=self.metadata):
+            last = event
+        assert last is not None
+        assert last.WhichOneof("event") == "report"
+        return last.report
 
     async def delete_collection(self, name="docs"):
         request = collections.DeleteCollectionRequest(collection=name)

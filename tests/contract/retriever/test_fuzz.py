@@ -11,7 +11,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rag.retriever.v1 import collection_pb2, document_pb2, retriever_pb2
+from rag.retriever.v1 import collection_pb2, document_pb2, maintenance_pb2, retriever_pb2
 
 from tests.contract.retriever.conftest import OWNER, running
 from tests.fuzzing import NEVER, PYTHON_WORDS, check, messages
@@ -22,6 +22,7 @@ SERVICES = [
         (retriever_pb2.DESCRIPTOR, "RetrieverService"),
         (document_pb2.DESCRIPTOR, "DocumentService"),
         (collection_pb2.DESCRIPTOR, "CollectionService"),
+        (maintenance_pb2.DESCRIPTOR, "MaintenanceService"),
     ]
 ]
 METHODS = {method.name: method for service in SERVICES for method in service.methods}

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rag/retriever/v1/maintenance.proto\x12\x10rag.retriever.v1\"<\n\x0eUpkeepProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"=\n\x17VerifyCollectionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0e\n\x06repair\x18\x02 \x01(\x08\"\x8f\x01\n\x18VerifyCollectionResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x34\n\x06report\x18\x02 \x01(\x0b\x32\".rag.retriever.v1.CollectionReportH\x00\x42\x07\n\x05\x65vent\"\xe7\x02\n\x10\x43ollectionReport\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x16\n\x0e\x64ocument_count\x18\x04 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x05 \x01(\x03\x12\x19\n\x11\x64\x65nse_chunk_count\x18\x06 \x01(\x03\x12\x1b\n\x13lexical_chunk_count\x18\x07 \x01(\x03\x12\x1a\n\x12\x64\x65\x61\x64_version_count\x18\x08 \x01(\x05\x12\x1e\n\x16open_transaction_count\x18\t \x01(\x05\x12\x1b\n\x13\x61\x62orted_chunk_count\x18\n \x01(\x03\x12\x31\n\x08\x66indings\x18\x0b \x03(\x0b\x32\x1f.rag.retriever.v1.UpkeepFinding\x12\x15\n\rfinding_count\x18\x0c \x01(\x03\x12\x16\n\x0erepaired_count\x18\r \x01(\x03\"\xad\x01\n\rUpkeepFinding\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.rag.retriever.v1.UpkeepFindingKind\x12\r\n\x05store\x18\x02 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12\x13\n\x0bis_repaired\x18\x06 \x01(\x08\x12\x10\n\x08obstacle\x18\x07 \x01(\t\"%\n\x13VerifyStoresRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\"x\n\x14VerifyStoresResponse\x12\x31\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1f.rag.retriever.v1.UpkeepFinding\x12\x15\n\rfinding_count\x18\x02 \x01(\x03\x12\x16\n\x0erepaired_count\x18\x03 \x01(\x03\"V\n\x18ReindexCollectionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x02 \x01(\t\x12\x14\n\x0ckeep_seconds\x18\x03 \x01(\x03\"\x8d\x01\n\x19ReindexCollectionResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x31\n\x06report\x18\x02 \x01(\x0b\x32\x1f.rag.retriever.v1.ReindexReportH\x00\x42\x07\n\x05\x65vent\"\xb0\x01\n\rReindexReport\x12\x0f\n\x07old_uid\x18\x01 \x01(\t\x12\x0f\n\x07new_uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x1c\n\x14\x65mbedder_fingerprint\x18\x04 \x01(\t\x12\x16\n\x0e\x64ocument_count\x18\x05 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x06 \x01(\x03\x12\x1e\n\x16\x63hanged_document_count\x18\x07 \x01(\x03\"/\n\x19RollBackCollectionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"\x8e\x01\n\x1aRollBackCollectionResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x31\n\x06report\x18\x02 \x01(\x0b\x32\x1f.rag.retriever.v1.ReindexReportH\x00\x42\x07\n\x05\x65vent\"*\n\x14\x43\x61ncelReindexRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"-\n\x15\x43\x61ncelReindexResponse\x12\x14\n\x0cwas_building\x18\x01 \x01(\x08\"\x16\n\x14MigrateStoresRequest\"\x8b\x01\n\x15MigrateStoresResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x33\n\x06report\x18\x02 \x01(\x0b\x32!.rag.retriever.v1.MigrationReportH\x00\x42\x07\n\x05\x65vent\"@\n\x0fMigrationReport\x12\x16\n\x0emigrated_count\x18\x01 \x01(\x03\x12\x15\n\rcurrent_count\x18\x02 \x01(\x03*\xc9\x02\n\x11UpkeepFindingKind\x12#\n\x1fUPKEEP_FINDING_KIND_UNSPECIFIED\x10\x00\x12&\n\"UPKEEP_FINDING_KIND_CHUNKS_MISSING\x10\x01\x12&\n\"UPKEEP_FINDING_KIND_CHUNKS_SURPLUS\x10\x02\x12$\n UPKEEP_FINDING_KIND_CHUNKS_GHOST\x10\x03\x12$\n UPKEEP_FINDING_KIND_TEXT_MISSING\x10\x04\x12(\n$UPKEEP_FINDING_KIND_DOCUMENT_DOUBLED\x10\x05\x12 \n\x1cUPKEEP_FINDING_KIND_ORPHANED\x10\x06\x12\'\n#UPKEEP_FINDING_KIND_HEAD_UNREADABLE\x10\x07\x32\xa7\x05\n\x12MaintenanceService\x12p\n\x10VerifyCollection\x12).rag.retriever.v1.VerifyCollectionRequest\x1a*.rag.retriever.v1.VerifyCollectionResponse\"\x03\x90\x02\x02\x30\x01\x12\x62\n\x0cVerifyStores\x12%.rag.retriever.v1.VerifyStoresRequest\x1a&.rag.retriever.v1.VerifyStoresResponse\"\x03\x90\x02\x02\x12s\n\x11ReindexCollection\x12*.rag.retriever.v1.ReindexCollectionRequest\x1a+.rag.retriever.v1.ReindexCollectionResponse\"\x03\x90\x02\x02\x30\x01\x12v\n\x12RollBackCollection\x12+.rag.retriever.v1.RollBackCollectionRequest\x1a,.rag.retriever.v1.RollBackCollectionResponse\"\x03\x90\x02\x02\x30\x01\x12\x65\n\rCancelReindex\x12&.rag.retriever.v1.CancelReindexRequest\x1a\'.rag.retriever.v1.CancelReindexResponse\"\x03\x90\x02\x02\x12g\n\rMigrateStores\x12&.rag.retriever.v1.MigrateStoresRequest\x1a\'.rag.retriever.v1.MigrateStoresResponse\"\x03\x90\x02\x02\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rag/retriever/v1/maintenance.proto\x12\x10rag.retriever.v1\"<\n\x0eUpkeepProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x03\x12\r\n\x05total\x18\x03 \x01(\x03\"=\n\x17VerifyCollectionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0e\n\x06repair\x18\x02 \x01(\x08\"\x8f\x01\n\x18VerifyCollectionResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x34\n\x06report\x18\x02 \x01(\x0b\x32\".rag.retriever.v1.CollectionReportH\x00\x42\x07\n\x05\x65vent\"\xe7\x02\n\x10\x43ollectionReport\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x16\n\x0e\x64ocument_count\x18\x04 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x05 \x01(\x03\x12\x19\n\x11\x64\x65nse_chunk_count\x18\x06 \x01(\x03\x12\x1b\n\x13lexical_chunk_count\x18\x07 \x01(\x03\x12\x1a\n\x12\x64\x65\x61\x64_version_count\x18\x08 \x01(\x05\x12\x1e\n\x16open_transaction_count\x18\t \x01(\x05\x12\x1b\n\x13\x61\x62orted_chunk_count\x18\n \x01(\x03\x12\x31\n\x08\x66indings\x18\x0b \x03(\x0b\x32\x1f.rag.retriever.v1.UpkeepFinding\x12\x15\n\rfinding_count\x18\x0c \x01(\x03\x12\x16\n\x0erepaired_count\x18\r \x01(\x03\"\xbe\x01\n\rUpkeepFinding\x12\x31\n\x04kind\x18\x01 \x01(\x0e\x32#.rag.retriever.v1.UpkeepFindingKind\x12\r\n\x05store\x18\x02 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\r\n\x05\x63ount\x18\x05 \x01(\x03\x12\x13\n\x0bis_repaired\x18\x06 \x01(\x08\x12\x10\n\x08obstacle\x18\x07 \x01(\t\x12\x0f\n\x07subject\x18\x08 \x01(\t\"%\n\x13VerifyStoresRequest\x12\x0e\n\x06repair\x18\x01 \x01(\x08\"x\n\x14VerifyStoresResponse\x12\x31\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1f.rag.retriever.v1.UpkeepFinding\x12\x15\n\rfinding_count\x18\x02 \x01(\x03\x12\x16\n\x0erepaired_count\x18\x03 \x01(\x03\"V\n\x18ReindexCollectionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x02 \x01(\t\x12\x14\n\x0ckeep_seconds\x18\x03 \x01(\x03\"\x8d\x01\n\x19ReindexCollectionResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x31\n\x06report\x18\x02 \x01(\x0b\x32\x1f.rag.retriever.v1.ReindexReportH\x00\x42\x07\n\x05\x65vent\"\xb0\x01\n\rReindexReport\x12\x0f\n\x07old_uid\x18\x01 \x01(\t\x12\x0f\n\x07new_uid\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x1c\n\x14\x65mbedder_fingerprint\x18\x04 \x01(\t\x12\x16\n\x0e\x64ocument_count\x18\x05 \x01(\x03\x12\x13\n\x0b\x63hunk_count\x18\x06 \x01(\x03\x12\x1e\n\x16\x63hanged_document_count\x18\x07 \x01(\x03\"/\n\x19RollBackCollectionRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"\x8e\x01\n\x1aRollBackCollectionResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x31\n\x06report\x18\x02 \x01(\x0b\x32\x1f.rag.retriever.v1.ReindexReportH\x00\x42\x07\n\x05\x65vent\"*\n\x14\x43\x61ncelReindexRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"-\n\x15\x43\x61ncelReindexResponse\x12\x14\n\x0cwas_building\x18\x01 \x01(\x08\"\x16\n\x14MigrateStoresRequest\"\x8b\x01\n\x15MigrateStoresResponse\x12\x34\n\x08progress\x18\x01 \x01(\x0b\x32 .rag.retriever.v1.UpkeepProgressH\x00\x12\x33\n\x06report\x18\x02 \x01(\x0b\x32!.rag.retriever.v1.MigrationReportH\x00\x42\x07\n\x05\x65vent\"@\n\x0fMigrationReport\x12\x16\n\x0emigrated_count\x18\x01 \x01(\x03\x12\x15\n\rcurrent_count\x18\x02 \x01(\x03*\xc9\x02\n\x11UpkeepFindingKind\x12#\n\x1fUPKEEP_FINDING_KIND_UNSPECIFIED\x10\x00\x12&\n\"UPKEEP_FINDING_KIND_CHUNKS_MISSING\x10\x01\x12&\n\"UPKEEP_FINDING_KIND_CHUNKS_SURPLUS\x10\x02\x12$\n UPKEEP_FINDING_KIND_CHUNKS_GHOST\x10\x03\x12$\n UPKEEP_FINDING_KIND_TEXT_MISSING\x10\x04\x12(\n$UPKEEP_FINDING_KIND_DOCUMENT_DOUBLED\x10\x05\x12 \n\x1cUPKEEP_FINDING_KIND_ORPHANED\x10\x06\x12\'\n#UPKEEP_FINDING_KIND_HEAD_UNREADABLE\x10\x07\x32\xa7\x05\n\x12MaintenanceService\x12p\n\x10VerifyCollection\x12).rag.retriever.v1.VerifyCollectionRequest\x1a*.rag.retriever.v1.VerifyCollectionResponse\"\x03\x90\x02\x02\x30\x01\x12\x62\n\x0cVerifyStores\x12%.rag.retriever.v1.VerifyStoresRequest\x1a&.rag.retriever.v1.VerifyStoresResponse\"\x03\x90\x02\x02\x12s\n\x11ReindexCollection\x12*.rag.retriever.v1.ReindexCollectionRequest\x1a+.rag.retriever.v1.ReindexCollectionResponse\"\x03\x90\x02\x02\x30\x01\x12v\n\x12RollBackCollection\x12+.rag.retriever.v1.RollBackCollectionRequest\x1a,.rag.retriever.v1.RollBackCollectionResponse\"\x03\x90\x02\x02\x30\x01\x12\x65\n\rCancelReindex\x12&.rag.retriever.v1.CancelReindexRequest\x1a\'.rag.retriever.v1.CancelReindexResponse\"\x03\x90\x02\x02\x12g\n\rMigrateStores\x12&.rag.retriever.v1.MigrateStoresRequest\x1a\'.rag.retriever.v1.MigrateStoresResponse\"\x03\x90\x02\x02\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MAINTENANCESERVICE'].methods_by_name['CancelReindex']._serialized_options = b'\220\002\002'
   _globals['_MAINTENANCESERVICE'].methods_by_name['MigrateStores']._loaded_options = None
   _globals['_MAINTENANCESERVICE'].methods_by_name['MigrateStores']._serialized_options = b'\220\002\002'
-  _globals['_UPKEEPFINDINGKIND']._serialized_start=1955
-  _globals['_UPKEEPFINDINGKIND']._serialized_end=2284
+  _globals['_UPKEEPFINDINGKIND']._serialized_start=1972
+  _globals['_UPKEEPFINDINGKIND']._serialized_end=2301
   _globals['_UPKEEPPROGRESS']._serialized_start=56
   _globals['_UPKEEPPROGRESS']._serialized_end=116
   _globals['_VERIFYCOLLECTIONREQUEST']._serialized_start=118
@@ -54,31 +54,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTIONREPORT']._serialized_start=328
   _globals['_COLLECTIONREPORT']._serialized_end=687
   _globals['_UPKEEPFINDING']._serialized_start=690
-  _globals['_UPKEEPFINDING']._serialized_end=863
-  _globals['_VERIFYSTORESREQUEST']._serialized_start=865
-  _globals['_VERIFYSTORESREQUEST']._serialized_end=902
-  _globals['_VERIFYSTORESRESPONSE']._serialized_start=904
-  _globals['_VERIFYSTORESRESPONSE']._serialized_end=1024
-  _globals['_REINDEXCOLLECTIONREQUEST']._serialized_start=1026
-  _globals['_REINDEXCOLLECTIONREQUEST']._serialized_end=1112
-  _globals['_REINDEXCOLLECTIONRESPONSE']._serialized_start=1115
-  _globals['_REINDEXCOLLECTIONRESPONSE']._serialized_end=1256
-  _globals['_REINDEXREPORT']._serialized_start=1259
-  _globals['_REINDEXREPORT']._serialized_end=1435
-  _globals['_ROLLBACKCOLLECTIONREQUEST']._serialized_start=1437
-  _globals['_ROLLBACKCOLLECTIONREQUEST']._serialized_end=1484
-  _globals['_ROLLBACKCOLLECTIONRESPONSE']._serialized_start=1487
-  _globals['_ROLLBACKCOLLECTIONRESPONSE']._serialized_end=1629
-  _globals['_CANCELREINDEXREQUEST']._serialized_start=1631
-  _globals['_CANCELREINDEXREQUEST']._serialized_end=1673
-  _globals['_CANCELREINDEXRESPONSE']._serialized_start=1675
-  _globals['_CANCELREINDEXRESPONSE']._serialized_end=1720
-  _globals['_MIGRATESTORESREQUEST']._serialized_start=1722
-  _globals['_MIGRATESTORESREQUEST']._serialized_end=1744
-  _globals['_MIGRATESTORESRESPONSE']._serialized_start=1747
-  _globals['_MIGRATESTORESRESPONSE']._serialized_end=1886
-  _globals['_MIGRATIONREPORT']._serialized_start=1888
-  _globals['_MIGRATIONREPORT']._serialized_end=1952
-  _globals['_MAINTENANCESERVICE']._serialized_start=2287
-  _globals['_MAINTENANCESERVICE']._serialized_end=2966
+  _globals['_UPKEEPFINDING']._serialized_end=880
+  _globals['_VERIFYSTORESREQUEST']._serialized_start=882
+  _globals['_VERIFYSTORESREQUEST']._serialized_end=919
+  _globals['_VERIFYSTORESRESPONSE']._serialized_start=921
+  _globals['_VERIFYSTORESRESPONSE']._serialized_end=1041
+  _globals['_REINDEXCOLLECTIONREQUEST']._serialized_start=1043
+  _globals['_REINDEXCOLLECTIONREQUEST']._serialized_end=1129
+  _globals['_REINDEXCOLLECTIONRESPONSE']._serialized_start=1132
+  _globals['_REINDEXCOLLECTIONRESPONSE']._serialized_end=1273
+  _globals['_REINDEXREPORT']._serialized_start=1276
+  _globals['_REINDEXREPORT']._serialized_end=1452
+  _globals['_ROLLBACKCOLLECTIONREQUEST']._serialized_start=1454
+  _globals['_ROLLBACKCOLLECTIONREQUEST']._serialized_end=1501
+  _globals['_ROLLBACKCOLLECTIONRESPONSE']._serialized_start=1504
+  _globals['_ROLLBACKCOLLECTIONRESPONSE']._serialized_end=1646
+  _globals['_CANCELREINDEXREQUEST']._serialized_start=1648
+  _globals['_CANCELREINDEXREQUEST']._serialized_end=1690
+  _globals['_CANCELREINDEXRESPONSE']._serialized_start=1692
+  _globals['_CANCELREINDEXRESPONSE']._serialized_end=1737
+  _globals['_MIGRATESTORESREQUEST']._serialized_start=1739
+  _globals['_MIGRATESTORESREQUEST']._serialized_end=1761
+  _globals['_MIGRATESTORESRESPONSE']._serialized_start=1764
+  _globals['_MIGRATESTORESRESPONSE']._serialized_end=1903
+  _globals['_MIGRATIONREPORT']._serialized_start=1905
+  _globals['_MIGRATIONREPORT']._serialized_end=1969
+  _globals['_MAINTENANCESERVICE']._serialized_start=2304
+  _globals['_MAINTENANCESERVICE']._serialized_end=2983
 # @@protoc_insertion_point(module_scope)

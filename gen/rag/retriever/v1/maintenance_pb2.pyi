@@ -220,6 +220,7 @@ class UpkeepFinding(google.protobuf.message.Message):
     COUNT_FIELD_NUMBER: builtins.int
     IS_REPAIRED_FIELD_NUMBER: builtins.int
     OBSTACLE_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
     kind: Global___UpkeepFindingKind.ValueType
     """What."""
     store: builtins.str
@@ -234,6 +235,8 @@ class UpkeepFinding(google.protobuf.message.Message):
     """It was repaired in this call."""
     obstacle: builtins.str
     """Why it was not repaired, although that was asked for; empty otherwise."""
+    subject: builtins.str
+    """What is meant where it is no document: a collection of the caller's tenant, or the store's own name for something."""
     def __init__(
         self,
         *,
@@ -244,8 +247,9 @@ class UpkeepFinding(google.protobuf.message.Message):
         count: builtins.int = ...,
         is_repaired: builtins.bool = ...,
         obstacle: builtins.str = ...,
+        subject: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["count", b"count", "document_id", b"document_id", "is_repaired", b"is_repaired", "kind", b"kind", "obstacle", b"obstacle", "store", b"store", "version", b"version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "document_id", b"document_id", "is_repaired", b"is_repaired", "kind", b"kind", "obstacle", b"obstacle", "store", b"store", "subject", b"subject", "version", b"version"]) -> None: ...
 
 Global___UpkeepFinding: typing_extensions.TypeAlias = UpkeepFinding
 
