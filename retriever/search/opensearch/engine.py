@@ -156,15 +156,18 @@ def require_all_shards(answer: Answer, call: Call) -> None:
 
 
 def _bodies(lines: Iterable[Line]) -> Iterator[str]:
-    """Bulk requests of about BULK_BYTES; a larger document has one of its own."""
+    return joined(f"{json.dumps({'create': {'_id': line.id}})}\n{json.dumps(line.source)}\n" for line in lines)
+
+
+def joined(actions: Iterable[str]) -> Iterator[str]:
+    """Bulk requests of about BULK_BYTES; a larger action has one of its own."""
     held: list[str] = []
     size = 0
-    for line in lines:
-        pair = f"{json.dumps({'create': {'_id': line.id}})}\n{json.dumps(line.source)}\n"
-        if held and size + len(pair) > BULK_BYTES:
+    for action in actions:
+        if held and size + len(action) > BULK_BYTES:
             yield "".join(held)
             held, size = [], 0
-        held.append(pair)
-        size += len(pair)
+        held.append(action)
+        size += len(action)
     if held:
         yield "".join(held)

@@ -14,14 +14,17 @@ Rule 2: broken off anywhere, it is begun again and goes on; only step 2 leaves w
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from chassis.budget import Budget
 from chassis.errors import CatalogueUnavailable
-from retriever.search.opensearch.engine import Answer, Call, Engine
+from retriever.search.opensearch.engine import Answer, Call, Engine, joined
 from retriever.search.opensearch.layout import (
     CATALOGUE,
+    CHUNKS,
+    RECORDS,
+    TEXTS,
     VERSIONS,
     index_behind,
     is_on_one_shard,
@@ -33,7 +36,7 @@ from retriever.upkeep.findings import Progress
 from retriever.upkeep.ports import STEP_S
 
 PLACE: Final = "catalogue"
-PAGE: Final = 200  # documents at a time; texts are large
+PAGES: Final = {CATALOGUE: 100, RECORDS: 500, TEXTS: 20, CHUNKS: 500}  # documents at a time; a text may have megabytes
 FEW: Final = 1_000  # documents left to copy while writes are refused: about a second
 MAX_PASSES: Final = 10
 # What orders each kind's documents totally: two of one shard never share a sequence number.
@@ -103,16 +106,16 @@ class OpenSearchMigration:
         """Make `new` hold what `old` does; yields what was looked at, what was changed, and of how much."""
         total, done = await self._count(old, budget), 0
         async for page in self._pages(old, kind, budget, with_source=True):
-            there = await self._found(new, page, budget)
-            todo = [hit for hit in page if there.get(hit["_id"]) != hit["_source"]]
-            await self._write(new, [line for hit in todo for line in _indexed(hit)], budget)
+            there = await self._found(new, page, budget, with_source=kind == CATALOGUE)
+            todo = [hit for hit in page if _differs(hit, there, kind)]
+            await self._write(new, map(_indexed, todo), budget)
             done += len(page)
             yield done, len(todo), total
         await self._engine.refresh(new, _call(budget))
         async for page in self._pages(new, kind, budget, with_source=False):
-            there = await self._found(old, page, budget)
+            there = await self._found(old, page, budget, with_source=False)
             gone = [hit for hit in page if hit["_id"] not in there]
-            await self._write(new, [_deleted(hit) for hit in gone], budget)
+            await self._write(new, map(_deleted, gone), budget)
             yield done, len(gone), total
 
     async def _pages(
@@ -123,33 +126,32 @@ class OpenSearchMigration:
         after = _FIRST[len(order)]
         await self._engine.refresh(index, _call(budget))
         while True:
-            body = {"size": PAGE, "sort": order, "search_after": after, "_source": with_source}
+            body = {"size": PAGES[kind], "sort": order, "search_after": after, "_source": with_source}
             hits = (await self._engine.search(index, _call(budget), body=body))["hits"]["hits"]
             if not hits:
                 return
             yield hits
             after = hits[-1]["sort"]
 
-    async def _found(self, index: str, hits: Sequence[Answer], budget: Budget) -> dict[str, Any]:
-        """Which of these documents an index holds, and what they say."""
+    async def _found(self, index: str, hits: Sequence[Answer], budget: Budget, *, with_source: bool) -> dict[str, Any]:
+        """Which of these documents an index holds, and what they say if that is asked for."""
         wanted = [{"_id": hit["_id"], **_routing(hit)} for hit in hits]
-        answer = await self._engine.ask("POST", f"{index}/_mget", _call(budget), body={"docs": wanted})
-        return {each["_id"]: each["_source"] for each in answer["docs"] if each.get("found")}
+        given = {"_source": str(with_source).lower()}
+        answer = await self._engine.ask("POST", f"{index}/_mget", _call(budget), body={"docs": wanted}, params=given)
+        return {each["_id"]: each.get("_source") for each in answer["docs"] if each.get("found")}
 
-    async def _write(self, index: str, lines: Sequence[Mapping[str, Any]], budget: Budget) -> None:
-        if not lines:
-            return
-        body = "".join(f"{json.dumps(line)}\n" for line in lines)
-        answer = await self._engine.ask("POST", f"{index}/_bulk", _call(budget), body=body)
-        if answer["errors"]:
-            raise CatalogueUnavailable(f"{PLACE}: the store did not take all of a copy; run the migration again")
+    async def _write(self, index: str, actions: Iterable[str], budget: Budget) -> None:
+        for body in joined(actions):
+            answer = await self._engine.ask("POST", f"{index}/_bulk", _call(budget), body=body)
+            if answer["errors"]:
+                raise CatalogueUnavailable(f"{PLACE}: the store did not take all of a copy; run the migration again")
 
     async def _count(self, index: str, budget: Budget) -> int:
         await self._engine.refresh(index, _call(budget))
         return await self._engine.count(index, {"match_all": {}}, _call(budget))
 
     async def _exists(self, index: str, budget: Budget) -> bool:
-        return bool(await self._engine.ask("GET", f"{index}*/_alias", _call(budget), params={"filter_path": index}))
+        return index in await self._engine.ask("GET", f"{index}*/_alias", _call(budget))
 
     async def _open(self, index: str, budget: Budget) -> None:
         await self._engine.ask("PUT", f"{index}/_settings", _call(budget), body={"index.blocks.write": None})
@@ -164,12 +166,18 @@ class OpenSearchMigration:
                     await self._engine.ask("DELETE", index, _call(budget))
 
 
-def _indexed(hit: Answer) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    return {"index": {"_id": hit["_id"], **_routing(hit)}}, hit["_source"]
+def _differs(hit: Answer, there: Mapping[str, Any], kind: str) -> bool:
+    """Only the catalogue's documents ever change."""
+    return hit["_id"] not in there or (kind == CATALOGUE and there[hit["_id"]] != hit["_source"])
 
 
-def _deleted(hit: Answer) -> Mapping[str, Any]:
-    return {"delete": {"_id": hit["_id"], **_routing(hit)}}
+def _indexed(hit: Answer) -> str:
+    action = {"index": {"_id": hit["_id"], **_routing(hit)}}
+    return f"{json.dumps(action)}\n{json.dumps(hit['_source'])}\n"
+
+
+def _deleted(hit: Answer) -> str:
+    return f"{json.dumps({'delete': {'_id': hit['_id'], **_routing(hit)}})}\n"
 
 
 def _routing(hit: Answer) -> dict[str, str]:

@@ -51,6 +51,10 @@ async def answer(channel, method, *payloads):
     """The status a method ends with, sent these bytes."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     try:
+        if not method.client_streaming and method.server_streaming:
+            async for _ in channel.unary_stream(path)(payloads[0], timeout=20, metadata=HEADERS):
+                pass
+            return None
         if not method.client_streaming:
             await channel.unary_unary(path)(payloads[0], timeout=20, metadata=HEADERS)
             return None
