@@ -1,4 +1,4 @@
-"""Turns an installation on the real servers back into an older layout: the old mappings and names, the same documents."""
+"""Turns an installation on the real servers into one of an older layout: old mappings and names, equal documents."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ async def test_writers_of_the_older_version_lose_nothing_while_opensearch_is_mig
             number = turn % 8
             model[f"d{number}"] = {f"A word {number} {turn}."}
             made = await worded(number, turn)
-            await _insistently(lambda: committer.put(TENANT, NAME, made, budget=budget(60)))
+            await _insistently(lambda made=made: committer.put(TENANT, NAME, made, budget=budget(60)))
             clock.advance(GRACE_S)
             await _insistently(lambda: janitor.tidy(budget=budget(60)))
 
