@@ -3,7 +3,8 @@
 Reads one command a line: "MODE FOLDER", starts a child for it by fork, so that a round costs milliseconds and not an
 interpreter's start. Writes lines to standard output: "pid N" first; the child's own lines; "exit N" when it has ended.
 Modes: "ingest" stores the corpus and says "ack DOCUMENT WORD" after each acknowledgement; "full" does so with a limit
-on the size of files and says "full DOCUMENT" when refused; "hold" opens the folder, says "open" and waits.
+on the size of files and says "full DOCUMENT" when refused; "hold" opens the folder, says "open" and waits; "reindex"
+rebuilds a collection again and again (tests/faults/reindexing.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from retriever.ingest.commit import Committer, PreparedDocument, Stores
 from retriever.ingest.purge import Janitor
 from retriever.search.embedded import EmbeddedStore, open_embedded
 from tests.contract.search.samples import TENANT, budget, prepared
+from tests.faults.reindexing import reindexing
 
 COLLECTION: Final = "corpus"
 DOCUMENTS: Final = 300
@@ -100,6 +102,8 @@ def _child(mode: str, folder: Path) -> None:
             asyncio.run(_ingest(folder, large=True))
         case "hold":
             asyncio.run(_hold(folder))
+        case "reindex":
+            asyncio.run(reindexing(folder))
 
 
 def main() -> None:
