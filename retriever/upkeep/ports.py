@@ -91,10 +91,6 @@ class LexicalStore(ChunkStore, ChunkAudit, Protocol):
     """The lexical store."""
 
 
-class UpkeepHeads(CollectionHeads, HeadAudit, Protocol):
-    """The catalogue's heads."""
-
-
 class UpkeepRecords(DocumentRecords, RecordAudit, Protocol):
     """The catalogue's documents."""
 
@@ -104,11 +100,14 @@ class UpkeepStores:
     """The ports upkeep goes through.
 
     Attributes:
+        heads: As every writer of the process has them: what reads snapshots elsewhere hears of a swap through them.
+        survey: All of them, as they are stored.
         dense_for: The dense store for the vectors of an embedder: its fingerprint, and their length where one writes.
         holdings: By the store's name.
     """
 
-    heads: UpkeepHeads
+    heads: CollectionHeads
+    survey: HeadAudit
     records: UpkeepRecords
     leases: Leases
     lexical: LexicalStore

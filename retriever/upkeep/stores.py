@@ -28,13 +28,13 @@ async def verify_stores(stores: UpkeepStores, tenant: str, *, repair: bool, budg
         tenant: The caller's; collections of others are counted and not named.
         repair: Delete what belongs to nobody.
     """
-    unreadable = await stores.heads.unreadable(budget=budget.within(STEP_S))
+    unreadable = await stores.survey.unreadable(budget=budget.within(STEP_S))
     if unreadable:  # what such a head names is not known, so nothing is known to be named by none
         names = [name if owner == tenant else "" for owner, name in unreadable]
         return StoresReport(tuple(Finding(Kind.HEAD_UNREADABLE, CATALOGUE, subject=name) for name in names))
-    found = await unnamed(stores.heads, stores.holdings, budget=budget)
+    found = await unnamed(stores.survey, stores.holdings, budget=budget)
     if found:  # a uid may have moved from head to head during one listing; not during two (sweep.py, rule 2)
-        found &= await unnamed(stores.heads, stores.holdings, budget=budget)
+        found &= await unnamed(stores.survey, stores.holdings, budget=budget)
     findings = []
     for at, (store, name) in enumerate(sorted(found)):
         findings.append(

@@ -23,6 +23,7 @@ DOCUMENTS: Final = 40
 def upkeep_of(store: EmbeddedStore) -> UpkeepStores:
     return UpkeepStores(
         heads=store.heads,
+        survey=store.heads,
         records=store.records,
         leases=store.leases,
         lexical=store.lexical,

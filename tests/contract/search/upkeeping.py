@@ -49,6 +49,7 @@ def recipe(fingerprint: str = FIRST) -> Recipe:
 def upkeep_stores(leaves: Any) -> UpkeepStores:
     return UpkeepStores(
         heads=leaves.heads,
+        survey=leaves.heads,
         records=leaves.records,
         leases=leaves.leases,
         lexical=leaves.lexical,
