@@ -103,7 +103,7 @@ class HeadSurvey(Protocol):
     """What the janitor needs besides: every tenant's heads, also those nothing was committed to."""
 
     async def every(self, *, after: tuple[str, str], limit: int, budget: Budget) -> list[CollectionHead]:
-        """Heads by (tenant, name), those greater than `after` only."""
+        """Heads by (tenant, name), those greater than `after` only; those that cannot be read are left out."""
         ...
 
 

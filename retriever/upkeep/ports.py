@@ -43,7 +43,7 @@ class RecordAudit(Protocol):
 
 class HeadAudit(HeadSurvey, Protocol):
     async def unreadable(self, *, budget: Budget) -> list[tuple[str, str]]:
-        """Tenant and name of every head that `every` and `get` fail on."""
+        """Tenant and name of every head that `every` leaves out and `get` fails on."""
         ...
 
 

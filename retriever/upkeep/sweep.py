@@ -19,7 +19,7 @@ from typing import Final
 from chassis.budget import Budget
 from retriever.ports import HeadSurvey
 from retriever.types import CollectionHead
-from retriever.upkeep.ports import Holdings
+from retriever.upkeep.ports import HeadAudit, Holdings
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Unnamed = set[tuple[str, str]]
 class Sweeper:
     """Sweeps in rounds; whoever calls it holds the janitor's lease, or does what may be done twice."""
 
-    def __init__(self, survey: HeadSurvey, holdings: Mapping[str, Holdings]) -> None:
+    def __init__(self, survey: HeadAudit, holdings: Mapping[str, Holdings]) -> None:
         self._survey = survey
         self._holdings = holdings
         self._seen: Unnamed = set()  # by the round before
@@ -49,19 +49,22 @@ class Sweeper:
         return len(doomed)
 
 
-async def sweep_alone(survey: HeadSurvey, holdings: Holdings, *, budget: Budget) -> None:
+async def sweep_alone(survey: HeadAudit, holdings: Holdings, *, budget: Budget) -> None:
     """Remove all of it at once; for a process that is alone with its stores, where nothing moves."""
     for _, name in await unnamed(survey, {"": holdings}, budget=budget):
         await holdings.drop_named(name, budget=budget)
 
 
-async def unnamed(survey: HeadSurvey, holdings: Mapping[str, Holdings], *, budget: Budget) -> Unnamed:
+async def unnamed(survey: HeadAudit, holdings: Mapping[str, Holdings], *, budget: Budget) -> Unnamed:
     """What one listing finds; see rule 2 before removing any of it."""
     held = {(store, name) for store, each in holdings.items() for name in await each.names(budget=budget)}
     if not held:
         return held
     for head in await every_head(survey, budget=budget):
         held -= {(store, each.name_of(head.tenant, uid)) for store, each in holdings.items() for uid in head.uids}
+    if held and await survey.unreadable(budget=budget):
+        logger.warning("nothing is swept while a head cannot be read: what it names is not known")
+        return set()
     return held
 
 

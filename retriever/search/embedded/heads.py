@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from dataclasses import astuple, replace
+from itertools import islice
 from typing import Any, Final
 
 from chassis.budget import Budget
@@ -73,8 +74,9 @@ class SqliteHeads:
         """See retriever.ports.HeadSurvey."""
 
         def work(connection: sqlite3.Connection) -> Heads:
-            sql = f"SELECT {_COLUMNS} FROM heads WHERE (tenant, name) > (?, ?) ORDER BY tenant, name LIMIT ?"  # noqa: S608
-            return [self._read(row) for row in connection.execute(sql, (*after, limit))]
+            sql = f"SELECT {_COLUMNS} FROM heads WHERE (tenant, name) > (?, ?) ORDER BY tenant, name"  # noqa: S608
+            readable = (head for row in connection.execute(sql, after) if (head := self._read_or_none(row)) is not None)
+            return list(islice(readable, limit))
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 
@@ -82,13 +84,8 @@ class SqliteHeads:
         """See retriever.upkeep.ports.HeadAudit."""
 
         def work(connection: sqlite3.Connection) -> Names:
-            found: Names = []
-            for row in connection.execute(f"SELECT {_COLUMNS} FROM heads"):  # noqa: S608  # constants
-                try:
-                    self._read(row)
-                except CatalogueUnavailable:
-                    found.append((row[0], row[1]))
-            return found
+            rows = connection.execute(f"SELECT {_COLUMNS} FROM heads")  # noqa: S608  # constants
+            return [(row[0], row[1]) for row in rows if self._read_or_none(row) is None]
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
 
@@ -100,6 +97,12 @@ class SqliteHeads:
             connection.execute("DELETE FROM heads WHERE tenant = ? AND name = ?", (head.tenant, head.name))
 
         await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, durable=True)
+
+    def _read_or_none(self, row: tuple[Any, ...]) -> CollectionHead | None:
+        try:
+            return self._read(row)
+        except CatalogueUnavailable:
+            return None
 
     def _read(self, row: tuple[Any, ...]) -> CollectionHead:
         revision: int = row[2]

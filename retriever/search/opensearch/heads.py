@@ -30,6 +30,8 @@ _SEQUENCE_BITS: Final = 44  # 17 trillion writes of one index; the term above it
 _DECODED: Final = 1_024  # heads kept decoded: a full one (1,000 dead versions) takes 0.2 ms to read
 
 PAGE: Final = 500
+_EVERY_HEAD: Final = {"term": {"kind": HEAD}}
+_ORDER: Final = ["tenant", "name"]
 Names = list[tuple[str, str]]
 Heads = list[CollectionHead]  # named here: inside the class `list` is the port's method
 
@@ -131,26 +133,32 @@ class OpenSearchHeads:
 
     async def every(self, *, after: tuple[str, str], limit: int, budget: Budget) -> Heads:
         """See retriever.ports.HeadSurvey."""
-        query = {"term": {"kind": HEAD}}
-        found = await self._documents.find(query, ["tenant", "name"], [*after], limit=limit, call=_call(budget))
-        return [self._read(each) for each in found]
+        found = Heads()
+        last, call = [*after], _call(budget)
+        while not found and (page := await self._documents.find(_EVERY_HEAD, _ORDER, last, limit=limit, call=call)):
+            found = [head for each in page if (head := self._read_or_none(each)) is not None]
+            last = page[-1]["sort"]
+        return found
 
     async def unreadable(self, *, budget: Budget) -> Names:
         """See retriever.upkeep.ports.HeadAudit."""
-        found, query = Names(), {"term": {"kind": HEAD}}
-        after, call = ["", ""], _call(budget)
-        while page := await self._documents.find(query, ["tenant", "name"], after, limit=PAGE, call=call):
-            for each in page:
-                try:
-                    self._read(each)
-                except CatalogueUnavailable:
-                    found.append((each["_source"]["tenant"], each["_source"]["name"]))
-            after = page[-1]["sort"]
+        found = Names()
+        last, call = ["", ""], _call(budget)
+        while page := await self._documents.find(_EVERY_HEAD, _ORDER, last, limit=PAGE, call=call):
+            bad = [each["_source"] for each in page if self._read_or_none(each) is None]
+            found += [(source["tenant"], source["name"]) for source in bad]
+            last = page[-1]["sort"]
         return found
 
     async def remove(self, head: CollectionHead, *, budget: Budget) -> None:
         """See retriever.ports.CollectionHeads."""
         await self._documents.remove(_head_key(head.tenant, head.name), head.revision, _call(budget))
+
+    def _read_or_none(self, answer: Answer) -> CollectionHead | None:
+        try:
+            return self._read(answer)
+        except CatalogueUnavailable:
+            return None
 
     def _read(self, answer: Answer) -> CollectionHead:
         revision = revision_of(answer)

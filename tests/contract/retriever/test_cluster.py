@@ -17,7 +17,7 @@ from tests.contract.search.weaviates import WEAVIATE
 
 
 @asynccontextmanager
-async def clustered(folder, embedder):
+async def clustered(folder, embedder, **settings):
     """A retriever whose stores are those of the installation this folder stands for."""
     weaviate = await WEAVIATE.running()
     async with OPENSEARCH.installation(folder) as address:
@@ -27,6 +27,7 @@ async def clustered(folder, embedder):
             "weaviate_url": weaviate.url,
             "weaviate_grpc": f"{weaviate.host}:{weaviate.ports['grpc']}",
             "store_prefix": address.prefix,
+            **settings,
         }
         async with running(folder, embedder, **stores) as opened:
             yield opened

@@ -123,7 +123,7 @@ async def test_what_cannot_be_is_refused_before_anything_is_done(owner):
             await owner.operate(method, getattr(pb, f"{method}Request")(collection="docs"))
 
 
-async def test_a_head_of_another_shape_is_named_and_nothing_is_swept(tmp_path, embedder):
+async def test_a_head_of_another_shape_is_named_keeps_what_it_names_and_stops_nothing_else(tmp_path, embedder):
     async with running(tmp_path, embedder) as retriever:
         await retriever.owner.put("a", "The spanner tightens bolts.")
         await retriever.owner.put("b", "Bread.", collection="other")
@@ -138,3 +138,9 @@ async def test_a_head_of_another_shape_is_named_and_nothing_is_swept(tmp_path, e
         ]
         assert reply.repaired_count == 0
         assert ids(await retriever.owner.retrieve("spanner")) == ["a"]
+    async with running(tmp_path, embedder) as again:
+        assert ids(await again.owner.retrieve("spanner")) == ["a"]
+        with sqlite3.connect(tmp_path / "data" / "askmesh.sqlite3") as file:
+            [(left,)] = file.execute("SELECT count(DISTINCT collection) FROM lexical_rows").fetchall()
+        file.close()
+        assert left == 2, "what the head that cannot be read names is still there"

@@ -77,10 +77,10 @@ def _copy(url: str, index: str, old: str, *, drop: str) -> None:
         assert not answer["errors"], answer
 
 
-async def age_weaviate(engine: Engine, namespace: str, uid: str, fingerprint: str) -> Shard:
+async def age_weaviate(engine: Engine, namespace: str, uid: str, fingerprint: str, *, tenant: str = TENANT) -> Shard:
     """One collection's shard as layout 1 had it."""
-    now = Shard(class_name(fingerprint), tenant_name(namespace, TENANT, uid))
-    old = Shard(f"{OLD_CLASS_PREFIX}{now.name.rpartition('_')[2]}", old_tenant_name(namespace, TENANT, uid))
+    now = Shard(class_name(fingerprint), tenant_name(namespace, tenant, uid))
+    old = Shard(f"{OLD_CLASS_PREFIX}{now.name.rpartition('_')[2]}", old_tenant_name(namespace, tenant, uid))
     await engine.create_class(class_definition(old.name, FLAT_SEARCH_CUTOFF), budget=budget())
     pages = WeaviateMigration(engine, None, namespace=namespace)._pages(now, HIT_PROPERTIES, budget())  # type: ignore[arg-type]
     async for page in pages:
