@@ -191,7 +191,7 @@ class Build:
 
     Attributes:
         of_uid: The uid it is to replace.
-        runner: Who alone may write to it; "" once it is sealed.
+        runner: Who alone may write to it; nobody once it is sealed.
         recipe: Embedder, parser and chunker it is made with.
     """
 

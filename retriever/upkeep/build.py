@@ -5,8 +5,8 @@ own, so that everything that makes writing safe makes building safe.
 
 Rule 1: one run writes to it: the head names the runner, and every step of a transaction requires it. A run that was
         stopped and goes on later is refused at its next step, and what it had buffered carries a dead number.
-Rule 2: it is sealed before it is put in place: then it names no runner, so its numbers cannot be given out twice, once
-        here and once by the collection it becomes.
+Rule 2: it is sealed before it is put in place: then nobody may write to it, so its numbers cannot be given out twice,
+        once here and once by the collection it becomes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from retriever.ingest.ledger import aborted
 from retriever.ingest.transactions import NotAdmitted
 from retriever.types import BUILD_SUFFIX, Build, CollectionHead, Retired, Snapshot
 
+SEALED = "sealed by "  # no run is called that
 LOST = "another run has taken this reindex over: watch that one"
 
 
@@ -43,9 +44,21 @@ def started(original: CollectionHead, build: Build, snapshot: Snapshot, fingerpr
 
 
 def taken_over(head: CollectionHead, runner: str) -> CollectionHead:
-    """The build in the hands of one run ("": of none, sealed); what others left open in it is aborted."""
+    """The build in the hands of one run ("": of none); what others left open in it is aborted."""
     assert head.build is not None
     return replace(aborted(head, set(head.open_numbers)), build=replace(head.build, runner=runner))
+
+
+def sealed_by(head: CollectionHead, *, runner: str) -> CollectionHead:
+    """The build that its own run writes to no more. Raises NotAdmitted where it is another's."""
+    only(runner)(head)
+    return taken_over(head, SEALED + runner)
+
+
+def unsealed_by(head: CollectionHead, *, runner: str) -> CollectionHead | None:
+    """The build in its run's hands again; None where that run did not seal it: another one may be about to swap."""
+    is_ours = head.build is not None and head.build.runner == SEALED + runner
+    return taken_over(head, runner) if is_ours else None
 
 
 def only(runner: str) -> Callable[[CollectionHead | None], None]:
@@ -76,7 +89,7 @@ def in_place(
         keep_until: What was there is kept until then for a rollback; None: it is not.
     """
     assert build.build is not None
-    assert not build.build.runner, "sealed first"
+    assert build.build.runner.startswith(SEALED), "sealed first"
     kept = None if keep_until is None else Retired(original.snapshot, original.embedder_fingerprint, keep_until)
     generation = max(original.snapshot.generation, build.snapshot.generation) + 1
     return replace(

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from chassis.budget import Budget, Clock
@@ -29,7 +30,7 @@ from retriever.ingest.ledger import let_go
 from retriever.ingest.swapping import change_head
 from retriever.ingest.transactions import Sleep, Stores, Transactions
 from retriever.types import CollectionHead
-from retriever.upkeep.build import in_place, only, taken_over
+from retriever.upkeep.build import in_place, only, sealed_by, unsealed_by
 from retriever.upkeep.catchup import CatchUp, Tools
 from retriever.upkeep.findings import Progress
 from retriever.upkeep.ports import STEP_S, UpkeepStores, is_readable
@@ -71,13 +72,6 @@ class Job:
     recipe: Recipe
     runner: str
     keep_until: datetime | None
-
-
-@dataclass(slots=True)
-class LastStep:
-    """What a last step did that must be undone where it fails: the build as it sealed it."""
-
-    sealed: CollectionHead | None = None
 
 
 class Rebuilder:
@@ -160,31 +154,25 @@ class Rebuilder:
 
     async def _flip(self, job: Job, catch_up: CatchUp, last: CollectionHead, budget: Budget) -> CollectionHead | None:
         """Hold commits, bring over the rest, swap; the new head, or None when nothing was swapped."""
-        step, state = budget.within(LAST_STEP_S), LastStep()
+        step = budget.within(LAST_STEP_S)
         try:
             with suppress(TimeoutError, DeadlineExceeded, BackendUnavailable):  # what became of it is looked up
                 async with asyncio.timeout(step.remaining_s()):
-                    await self._last_step(job, catch_up, last, state=state, budget=step)
+                    await self._last_step(job, catch_up, last, step)
         finally:
-            flipped = await self._settled(job, state, budget.within(STEP_S))
+            flipped = await self._settled(job, budget.within(STEP_S))
         return flipped
 
-    async def _last_step(
-        self, job: Job, catch_up: CatchUp, last: CollectionHead, *, state: LastStep, budget: Budget
-    ) -> None:
+    async def _last_step(self, job: Job, catch_up: CatchUp, last: CollectionHead, budget: Budget) -> None:
         """A hold that another run left is taken over: this one has the lease, so that one is dead or will find out."""
         held = await change_head(self._heads, last, lambda now: replace(now, held_by=job.runner), budget=budget)
         if held is not None and await catch_up.since(last, held, budget=budget):
-            await self._swap(job, held, state=state, budget=budget)
+            await self._swap(job, held, budget)
 
-    async def _swap(self, job: Job, held: CollectionHead, *, state: LastStep, budget: Budget) -> None:
+    async def _swap(self, job: Job, held: CollectionHead, budget: Budget) -> None:
         """Seal the build and put it in place, as long as the hold stands."""
 
-        def sealed_by_us(build: CollectionHead) -> CollectionHead:
-            only(job.runner)(build)
-            return taken_over(build, "")
-
-        state.sealed = sealed = await change_head(self._heads, job.build, sealed_by_us, budget=budget)
+        sealed = await change_head(self._heads, job.build, partial(sealed_by, runner=job.runner), budget=budget)
         while sealed is not None:
             now = await self._heads.get(held.tenant, held.name, budget=budget)
             is_held = now is not None and now.held_by == job.runner
@@ -197,7 +185,7 @@ class Rebuilder:
             else:
                 return
 
-    async def _settled(self, job: Job, state: LastStep, budget: Budget) -> CollectionHead | None:
+    async def _settled(self, job: Job, budget: Budget) -> CollectionHead | None:
         """After the last step: the new head and the build's removed; or, where nothing was swapped, the hold ended and
         then the build unsealed. In this order: once the original has changed, a swap of ours that is still on its way
         fails. And only a seal of ours: another run may have sealed the build for a swap of its own."""
@@ -212,9 +200,7 @@ class Rebuilder:
         await change_head(
             self._heads, original, lambda now: let_go(now) if now.held_by == job.runner else None, budget=budget
         )
-        if state.sealed is not None:
-            with suppress(Conflict):
-                await self._heads.swap(taken_over(state.sealed, job.runner), budget=budget)
+        await change_head(self._heads, build, partial(unsealed_by, runner=job.runner), budget=budget)
         return None
 
     async def _report(self, job: Job, new: CollectionHead, changed: int, budget: Budget) -> ReindexReport:

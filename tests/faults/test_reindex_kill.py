@@ -75,4 +75,4 @@ def test_a_reindex_that_is_killed_loses_nothing_and_is_finished_by_the_next(nurs
             seen = text.split()[-1]
             assert seen == wording or int(seen.removeprefix("turn")) > int(wording.removeprefix("turn"))
     reached, _ = asyncio.run(_checked(folder, is_last=True))
-    assert reached > generation
+    assert reached >= generation  # equal where the killed run had put its build in place already

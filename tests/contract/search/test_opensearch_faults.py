@@ -19,6 +19,7 @@ from retriever.ingest.ledger import new_head
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.search.opensearch import open_opensearch
 from retriever.types import Outcome, Snapshot
+from retriever.upkeep.sweep import Sweeper
 from tests.contract.search.clusters import OPENSEARCH, open_with_opensearch
 from tests.contract.search.faults import Interposed
 from tests.contract.search.samples import TENANT, WHEN, budget, by_id, prepared, scope, texts_by_id, written
@@ -197,13 +198,15 @@ async def test_a_catalogue_that_was_deleted_is_unavailable_and_never_empty(fille
         await filled.leases.get("janitor", budget=budget())
 
 
-async def test_a_late_write_to_a_dropped_collection_makes_nothing_that_a_restart_keeps(filled, address):
+async def test_a_late_write_to_a_dropped_collection_makes_nothing_that_a_sweep_keeps(filled, address):
     stored = await filled.heads.get(TENANT, NAME, budget=budget())
     await filled.heads.remove(stored, budget=budget())
     await filled.lexical.drop(TENANT, UID, budget=budget())
     await filled.lexical.write(TENANT, UID, [written("late", 2, 0, ["word"])], None, budget=budget())
     await filled.records.put(TENANT, UID, [(written("late", 2, 0, ["word"])[0], "word")], budget=budget())
     async with open_opensearch(address) as reopened:
+        sweeper = Sweeper(reopened.heads, {"opensearch": reopened.holdings})
+        assert [await sweeper.sweep(budget=budget()) for _ in range(3)] == [0, 1, 0]
         later = replace(ONE_COMMIT, high=2)
         assert await reopened.lexical.search("word", scope(later), 5, budget=budget()) == []
         assert await reopened.records.count(scope(later), budget=budget()) == (0, 0)
@@ -239,7 +242,7 @@ async def losing_answers(server, method):
 
 async def test_a_swap_whose_answer_is_lost_is_found_to_be_stored(filled, server, address):
     """Neither a failure nor a conflict with itself: the writer goes on with the revision it has."""
-    request = f"PUT /{address.prefix}-catalogue/_doc".encode()
+    request = f"PUT /{address.prefix}-catalogue".encode()
     async with (
         losing_answers(server, request) as port,
         open_opensearch(replace(address, url=f"http://127.0.0.1:{port}")) as cut,
