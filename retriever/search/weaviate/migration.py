@@ -10,7 +10,7 @@ Rule 3: nobody may write to the old shards meanwhile: retrievers of the older ve
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from weaviate.proto.v1.v6300.v1 import search_get_pb2
@@ -49,21 +49,21 @@ class WeaviateMigration:
 
     async def migrate(self, *, budget: Budget) -> AsyncIterator[Progress]:
         """Move what is in layout 1."""
-        old = [each for each in await self._engine.classes(budget=budget) if each["class"].startswith(OLD_CLASS_PREFIX)]
+        names = [each["class"] for each in await self._engine.classes(budget=budget)]
+        old = [name for name in names if name.startswith(OLD_CLASS_PREFIX)]
         uids = [(head.tenant, uid) for head in await every_head(self._heads, budget=budget) for uid in head.uids]
         for done, (tenant, uid) in enumerate(uids):
-            for definition in old:
-                source = Shard(definition["class"], old_tenant_name(self._namespace, tenant, uid))
+            for name in old:
+                source = Shard(name, old_tenant_name(self._namespace, tenant, uid))
                 if await self._engine.has_tenant(source.name, source.tenant, budget=budget.within(STEP_S)):
-                    await self._move(definition, source, tenant_name(self._namespace, tenant, uid), budget)
+                    await self._move(source, tenant_name(self._namespace, tenant, uid), budget)
                     self.migrated += 1
             yield Progress("weaviate", done + 1, len(uids))
         self.current = len(uids) - self.migrated
 
-    async def _move(self, definition: dict[str, Any], source: Shard, tenant: str, budget: Budget) -> None:
+    async def _move(self, source: Shard, tenant: str, budget: Budget) -> None:
         name = f"{CLASS_PREFIX}{LAYOUT_VERSION}_{source.name.removeprefix(OLD_CLASS_PREFIX)}"
-        cutoff = int(definition["vectorIndexConfig"]["flatSearchCutoff"])
-        await have_class(self._engine, name, cutoff, budget=budget.within(STEP_S))
+        await have_class(self._engine, name, budget=budget.within(STEP_S))
         target, held = Shard(name, tenant), set()
         async for page in self._pages(source, HIT_PROPERTIES, budget):
             held |= {each.metadata.id for each in page}

@@ -28,7 +28,7 @@ from retriever.search.embedded.folder import locked_folder
 from retriever.search.embedded.schema import create
 from retriever.search.opensearch import OpenSearchAddress, open_opensearch
 from retriever.search.weaviate import WeaviateHoldings
-from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_in, engine_of
+from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_at, engine_of
 from tests.rig import missing
 
 OPENSEARCH_OPTIONS = ("cluster.max_shards_per_node=10000",)
@@ -151,7 +151,7 @@ async def open_cluster(folder: Path) -> AsyncIterator[Leaves]:
         engine_of(server) as engine,
     ):
         yield Leaves(
-            dense=dense_in(engine, address.prefix),
+            dense=dense_at(engine, address.prefix),
             lexical=store.lexical,
             heads=store.heads,
             records=store.records,
@@ -160,5 +160,5 @@ async def open_cluster(folder: Path) -> AsyncIterator[Leaves]:
                 "opensearch": store.holdings,
                 "weaviate": WeaviateHoldings(engine, namespace=address.prefix),
             },
-            dense_for=lambda fingerprint, dim: dense_in(engine, address.prefix, fingerprint, dim),
+            dense_for=lambda fingerprint, dim: dense_at(engine, address.prefix, fingerprint, dim),
         )

@@ -9,7 +9,6 @@ from typing import Any
 from retriever.search.opensearch.layout import CATALOGUE, CHUNKS, RECORDS, TEXTS, VERSIONS, template
 from retriever.search.weaviate import Engine
 from retriever.search.weaviate.layout import (
-    FLAT_SEARCH_CUTOFF,
     OLD_CLASS_PREFIX,
     class_definition,
     class_name,
@@ -81,7 +80,7 @@ async def age_weaviate(engine: Engine, namespace: str, uid: str, fingerprint: st
     """One collection's shard as layout 1 had it."""
     now = Shard(class_name(fingerprint), tenant_name(namespace, tenant, uid))
     old = Shard(f"{OLD_CLASS_PREFIX}{now.name.rpartition('_')[2]}", old_tenant_name(namespace, tenant, uid))
-    await engine.create_class(class_definition(old.name, FLAT_SEARCH_CUTOFF), budget=budget())
+    await engine.create_class(class_definition(old.name), budget=budget())
     pages = WeaviateMigration(engine, None, namespace=namespace)._pages(now, HIT_PROPERTIES, budget())  # type: ignore[arg-type]
     async for page in pages:
         hits = [hit_of(each) for each in page]

@@ -28,7 +28,7 @@ from tests.contract.search.clusters import OPENSEARCH, vectors
 from tests.contract.search.oldlayouts import age_opensearch, age_weaviate, request
 from tests.contract.search.samples import TENANT, FakeClock, budget, scope, texts_by_id, unit
 from tests.contract.search.upkeeping import FIRST, WALL, document, last_of, recipe, upkeep_stores
-from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_in, engine_of
+from tests.contract.search.weaviates import WEAVIATE, Leaves, dense_at, engine_of
 
 NAME = "handbook"
 WHOLE = {"a": {"The first word.", "The second word."}, "b": {"Another word."}}
@@ -49,13 +49,13 @@ async def place(tmp_path: Path):
 async def leaves_of(place) -> Leaves:
     store = await opened(place.opensearch)
     return Leaves(
-        dense=dense_in(place.weaviate, place.address.prefix),
+        dense=dense_at(place.weaviate, place.address.prefix),
         lexical=store.lexical,
         heads=store.heads,
         records=store.records,
         leases=store.leases,
         holdings={},
-        dense_for=lambda fingerprint, dim: dense_in(place.weaviate, place.address.prefix, fingerprint, dim),
+        dense_for=lambda fingerprint, dim: dense_at(place.weaviate, place.address.prefix, fingerprint, dim),
     )
 
 

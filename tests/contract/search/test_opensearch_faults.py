@@ -18,6 +18,7 @@ from retriever.ingest.commit import Committer, Stores
 from retriever.ingest.ledger import new_head
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.search.opensearch import open_opensearch
+from retriever.search.opensearch.layout import VERSIONS
 from retriever.types import Outcome, Snapshot
 from retriever.upkeep.sweep import Sweeper
 from tests.contract.search.clusters import OPENSEARCH, open_with_opensearch
@@ -183,7 +184,7 @@ async def test_indexes_of_another_version_are_refused_at_the_start(filled, serve
 
 async def test_a_catalogue_that_was_deleted_is_unavailable_and_never_empty(filled, server, address):
     for name in ("records", "texts", "catalogue"):
-        delete(server, f"{address.prefix}-{name}-v1")
+        delete(server, f"{address.prefix}-{name}-v{VERSIONS[name]}")
     with pytest.raises(CatalogueUnavailable):
         await filled.records.count(scope(ONE_COMMIT), budget=budget())
     with pytest.raises(CatalogueUnavailable):

@@ -32,7 +32,7 @@ from tests.contract.search.samples import (
     vectors_of,
     written,
 )
-from tests.contract.search.weaviates import dense_in, engine_of, namespace_of
+from tests.contract.search.weaviates import dense_at, engine_of, namespace_of
 from tests.rig_servers import rigged
 
 UID = "uid-1"
@@ -53,7 +53,7 @@ def own_server(tmp_path_factory):
 @pytest.fixture
 async def dense(own_server, request):
     async with engine_of(own_server) as engine:
-        yield dense_in(engine, namespace_of(request.node.name))
+        yield dense_at(engine, namespace_of(request.node.name))
 
 
 async def put(index, documents=DOCUMENTS):

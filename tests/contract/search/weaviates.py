@@ -74,9 +74,16 @@ def engine_of(server: Server) -> AbstractAsyncContextManager[Engine]:
     return open_engine(server.url, f"{server.host}:{server.ports['grpc']}")
 
 
-def dense_in(engine: Engine, namespace: str, fingerprint: str = "embedder/1", dim: int = DIM) -> WeaviateDenseIndex:
+def dense_at(engine: Engine, namespace: str, fingerprint: str = "embedder/1", dim: int = DIM) -> WeaviateDenseIndex:
     """The index of one embedder in one deployment."""
     return WeaviateDenseIndex(engine, fingerprint=fingerprint, dim=dim, namespace=namespace)
+
+
+@asynccontextmanager
+async def dense_in(server: Server, namespace: str) -> AsyncIterator[WeaviateDenseIndex]:
+    """The index of one deployment, with an engine of its own."""
+    async with engine_of(server) as engine:
+        yield dense_at(engine, namespace)
 
 
 @asynccontextmanager
@@ -86,11 +93,11 @@ async def open_with_weaviate(folder: Path) -> AsyncIterator[Leaves]:
     namespace = namespace_of(str(folder))
     async with open_embedded(folder) as own, engine_of(server) as engine:
         yield Leaves(
-            dense=dense_in(engine, namespace),
+            dense=dense_at(engine, namespace),
             lexical=own.lexical,
             heads=own.heads,
             records=own.records,
             leases=own.leases,
             holdings={"embedded": own.holdings, "weaviate": WeaviateHoldings(engine, namespace=namespace)},
-            dense_for=lambda fingerprint, dim: dense_in(engine, namespace, fingerprint, dim),
+            dense_for=lambda fingerprint, dim: dense_at(engine, namespace, fingerprint, dim),
         )
