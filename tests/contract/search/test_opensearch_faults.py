@@ -177,7 +177,7 @@ async def test_a_store_that_refuses_reads_is_unavailable(filled, server, address
 
 async def test_indexes_of_another_version_are_refused_at_the_start(filled, server, address):
     configure(server, f"{address.prefix}-records/_mapping", {"_meta": {"version": 999}})
-    with pytest.raises(CatalogueUnavailable, match="another version"):
+    with pytest.raises(CatalogueUnavailable, match="newer version"):
         async with open_opensearch(address):
             pass
 
