@@ -29,7 +29,14 @@ STARTS_S = {"image there": 10.0, "image pulled": 25.0, "new node": 120.0}
 def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench scaling", description=__doc__)
     parser.add_argument("--chart", type=Path, help="write the run of a jump with images pulled to this SVG file")
+    parser.add_argument("--markdown", action="store_true", help="print the table as docs/scaling.md has it")
     options = parser.parse_args(arguments)
+    if options.chart:
+        title = f"Retriever, {LOW_RPS:.0f} to {HIGH_RPS:.0f} asks per second at once, pods ready after 25 s"
+        options.chart.write_text(svg(title, moments(1, STARTS_S["image pulled"])), encoding="utf-8")
+    if options.markdown:
+        print(markdown())
+        return 0
     print(
         f"{'ramp':18} {'pod start':13} {'most pods':>9} {'to capacity':>12} {'degraded':>9} {'refused':>8} {'p95':>7}"
     )
@@ -38,10 +45,18 @@ def run(arguments: Sequence[str]) -> int:
             seen = verdict(moments(length, start_s), QUIET_S)
             row = f"{ramp:18} {start:13} {seen.most_replicas:9} {seen.to_capacity_s:10.0f} s {seen.degraded:9.2%}"
             print(f"{row} {seen.refused:8.2%} {seen.worst_p95_ms:7.0f}")
-    if options.chart:
-        title = f"Retriever, {LOW_RPS:.0f} to {HIGH_RPS:.0f} asks per second at once, pods ready after 25 s"
-        options.chart.write_text(svg(title, moments(1, STARTS_S["image pulled"])), encoding="utf-8")
     return 0
+
+
+def markdown() -> str:
+    """The table of docs/scaling.md; a test looks for its rows there."""
+    lines = ["| ramp | pods start | most pods | until all is answered | refused |", "|---|---|---|---|---|"]
+    for ramp, length in RAMPS_S.items():
+        for start, start_s in STARTS_S.items():
+            seen = verdict(moments(length, start_s), QUIET_S)
+            row = f"| {seen.most_replicas} | {seen.to_capacity_s:.0f} s | {seen.refused:.1%} |"
+            lines.append(f"| {ramp} | in {start_s:.0f} s: {start} {row}")
+    return "\n".join(lines)
 
 
 def moments(ramp_s: float, start_s: float) -> list[Moment]:
