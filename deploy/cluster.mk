@@ -1,5 +1,5 @@
 # Targets for clusters: Google Kubernetes Engine and KinD. Each says what is missing before it creates anything.
-.PHONY: preflight build gke-cluster gke-autopilot gke-gpu gke-credentials gke-deploy gke-expose gke-down \
+.PHONY: preflight build sbom gke-cluster gke-autopilot gke-gpu gke-credentials gke-deploy gke-expose gke-down \
 	dev-up dev-down ingest port-forward loadtest down
 
 preflight: ## Say what this machine lacks for clusters (ARGS=build|dev|gke|gpu|deploy for one of them)
@@ -8,6 +8,9 @@ preflight: ## Say what this machine lacks for clusters (ARGS=build|dev|gke|gpu|d
 build: setup-dev ## Build the images REGISTRY/askmesh-*:TAG (PUSH=1 pushes them; ARGS=retriever builds one)
 	@deploy/scripts/preflight.sh build
 	@deploy/scripts/build.sh $(ARGS)
+
+sbom: setup-dev ## List what is in the built images, as CycloneDX (dist/images/*.cdx.json)
+	@deploy/scripts/sbom.sh $(ARGS)
 
 gke-cluster: ## Make a GKE cluster with private nodes, its network and its registry
 	@deploy/scripts/gke.sh cluster
