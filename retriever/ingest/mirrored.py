@@ -169,6 +169,8 @@ class MirroredHeads:
 
     def _saw(self, key: tuple[str, str], head: CollectionHead | None) -> None:
         known = self._remembered(key)
+        if _is_older(head, known.head):
+            return  # an answer that was overtaken is no news, and must not cost a write its wait a second time
         if _state(known.head) != _state(head):
             known.is_settled = False
             known.changes += 1
@@ -183,6 +185,12 @@ class MirroredHeads:
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
         return known
+
+
+def _is_older(head: CollectionHead | None, than: CollectionHead | None) -> bool:
+    if head is None or than is None or head.snapshot.uid != than.snapshot.uid:
+        return False
+    return head.snapshot.generation < than.snapshot.generation
 
 
 def _state(head: CollectionHead | None) -> State:
