@@ -49,7 +49,8 @@ _BEAT = """
 if redis.call('TYPE', KEYS[1]).ok ~= 'string' or redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local number = tonumber(ARGV[6])
 if number >= 0 then
-  if redis.call('TYPE', KEYS[2]).ok ~= 'list' then redis.call('DEL', KEYS[2]) end
+  local kind = redis.call('TYPE', KEYS[2]).ok
+  if kind ~= 'list' and kind ~= 'none' then redis.call('DEL', KEYS[2]) end
   local told = redis.call('LLEN', KEYS[2])
   if told == number then redis.call('RPUSH', KEYS[2], ARGV[7])
   elseif told ~= number + 1 then redis.call('DEL', KEYS[1]) return -1 end

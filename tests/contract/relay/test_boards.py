@@ -8,9 +8,11 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
+from askmesh.rig.redis import running_redis
 from chassis.redis_client import open_redis
 from orchestrator.relay.redis import PREFIX, RedisFlightBoard
 from orchestrator.types import BoardUnavailable, Chunk, Heard, Over
+from tests.rig_servers import rigged
 from tests.unit.orchestrator.boards import MemoryFlightBoard
 
 SECRET = b"shared by all replicas"
@@ -152,3 +154,20 @@ async def test_a_redis_that_is_gone_is_board_unavailable(flight):
     with pytest.raises(BoardUnavailable):
         await board.claim(flight, "a")
     await client.aclose()
+
+
+async def test_a_full_redis_is_a_board_that_fails_and_nothing_else(tmp_path):
+    async with rigged(lambda: running_redis(tmp_path / "full")) as server:
+        client = open_redis(server.url, timeout_s=5.0)
+        board = RedisFlightBoard(client, SECRET)
+        try:
+            assert await board.claim("f", "a") == "a"
+            await client.config_set("maxmemory", "1")
+            with pytest.raises(BoardUnavailable):
+                await board.beat("f", "a", Chunk(0, b"one"))
+            assert (await board.hear("f", "a", 0, wanted_s=0.0)).chunks == ()
+            await client.config_set("maxmemory", "0")
+            assert await board.beat("f", "a", Chunk(0, b"one")) == 0.0
+            assert (await board.hear("f", "a", 0, wanted_s=0.0)).chunks == (b"one",)
+        finally:
+            await client.aclose()
