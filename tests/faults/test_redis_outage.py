@@ -80,7 +80,7 @@ def p95(values):
     return statistics.quantiles(values, n=20)[-1]
 
 
-async def test_a_killed_redis_fails_nobody_and_costs_little(orchestrators, server):
+async def test_a_killed_redis_fails_nobody_and_costs_little(orchestrators, server, record_property):
     async def pair():
         return await ask(orchestrators["redis"]), await ask(orchestrators["none"])
 
@@ -90,6 +90,7 @@ async def test_a_killed_redis_fails_nobody_and_costs_little(orchestrators, serve
     pairs = await at_a_steady_rate(pair, ASKED_S)
     assert all(lacks_cache(reply) for (_, reply), _ in pairs)
     with_dead, without = [[pair[side][0] for pair in pairs] for side in (0, 1)]
+    record_property("p95 with a dead cache and with none, ms", f"{p95(with_dead):.1f} {p95(without):.1f}")
     assert statistics.median(with_dead) <= STRETCH * statistics.median(without) + COSTS_MS
     assert p95(with_dead) <= STRETCH * p95(without) + COSTS_P95_MS
 
@@ -102,8 +103,8 @@ async def test_a_stopped_redis_fails_nobody(orchestrators, server):
     assert sum(lacks_cache(reply) for _, reply in replies) >= len(replies) - 1  # one may have been under way
 
 
-async def test_hits_are_back_soon_after_redis_is(orchestrators, server):
-    served = orchestrators["redis"]
+async def test_hits_are_back_soon_after_redis_is(orchestrators, server, record_property):
+    served, back_s = orchestrators["redis"], []
     for _ in range(RETURNS):
         server.kill()
         await at_a_steady_rate(lambda: ask(served), 1.0)
@@ -111,10 +112,14 @@ async def test_hits_are_back_soon_after_redis_is(orchestrators, server):
         began = time.perf_counter()
         while not any(is_hit(reply) for _, reply in await at_a_steady_rate(lambda: ask(served), 1 / PER_SECOND)):
             pass
-        assert time.perf_counter() - began <= BACK_S
+        back_s.append(time.perf_counter() - began)
+    record_property("hits are back after, s", " ".join(f"{each:.2f}" for each in back_s))
+    assert max(back_s) <= BACK_S
 
 
-async def test_a_redis_that_hangs_costs_no_ask_anything_once_the_breaker_is_open(orchestrators, server):
+async def test_a_redis_that_hangs_costs_no_ask_anything_once_the_breaker_is_open(
+    orchestrators, server, record_property
+):
     """Whether it is back is looked for beside the asks: its 50 ms are nobody's."""
 
     async def pair():
@@ -126,6 +131,7 @@ async def test_a_redis_that_hangs_costs_no_ask_anything_once_the_breaker_is_open
     pairs = await at_a_steady_rate(pair, ASKED_S)
     server.resume()
     with_hung, without = [[pair[side][0] for pair in pairs] for side in (0, 1)]
+    record_property("p95 with a hung cache and with none, ms", f"{p95(with_hung):.1f} {p95(without):.1f}")
     # An ask that looked would pay 50 ms, and with four looks a second every fifth ask would be one.
     assert sum(hung - none > 40.0 for hung, none in zip(with_hung, without, strict=True)) <= len(pairs) / 10
     if IS_CAMPAIGN:
