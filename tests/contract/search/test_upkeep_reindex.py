@@ -355,16 +355,91 @@ async def test_a_run_that_was_stopped_and_goes_on_later_changes_nothing(leaves, 
     assert await is_sound(leaves)
 
 
-async def test_a_hold_that_a_dead_run_left_is_ended_and_the_write_behind_it_goes_on(
-    leaves, committer, janitor, clock, filled
+async def test_a_run_that_wakes_up_while_another_is_at_work_writes_nothing_into_its_build(leaves, committer, filled):
+    held: Any = Interposed(leaves.records)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stop():
+        reached.set()
+        await go_on.wait()
+
+    held.before["put"] = [stop]
+    task = asyncio.create_task(rebuilt(reindexer_over(leaves, owner="stopped", records=held)))
+    async with asyncio.timeout(100):
+        await reached.wait()
+        lease = await leaves.leases.get(f"reindex {TENANT} {NAME}", budget=budget())
+        await leaves.leases.swap(replace(lease, owner=""), budget=budget())  # its term is over
+        await put(committer, "b", "Another word, changed.")
+        next_run = reindexer_over(leaves, owner="next").reindex(
+            TENANT, NAME, recipe(SECOND), keep=KEEP, budget=budget(300)
+        )
+        while (await anext(next_run)).stage != "flip":
+            pass
+        go_on.set()
+        with pytest.raises(Conflict):
+            await task
+        await last_of(next_run)
+    assert await seen(leaves) == {**WHOLE, "b": {"Another word, changed."}}
+    assert await is_sound(leaves)
+
+
+class AtTheSwap:
+    """Heads that stop a run where it is about to put its build in place, the first time."""
+
+    def __init__(self, heads):
+        self._heads = heads
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._heads, name)
+
+    async def swap(self, head, *, budget):
+        if head.retired is not None and not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
+        return await self._heads.swap(head, budget=budget)
+
+
+async def test_a_run_whose_hold_was_ended_brings_over_what_was_written_since(leaves, committer, janitor, clock, filled):
+    heads = AtTheSwap(leaves.heads)
+    task = asyncio.create_task(rebuilt(reindexer_over(leaves, heads=heads), FIRST))
+    async with asyncio.timeout(100):
+        await heads.reached.wait()
+        await janitor.tidy(budget=budget())
+        clock.advance(HOLD_LIMIT_S)
+        await janitor.tidy(budget=budget())
+        await put(committer, "d", "A word.")
+        heads.go_on.set()
+        await task
+    assert await seen(leaves) == {**WHOLE, "d": {"A word."}}
+    assert await is_sound(leaves)
+
+
+async def test_a_commit_waits_at_a_hold_until_the_janitor_ends_one_of_a_dead_run(
+    leaves, stores, janitor, clock, filled
 ):
     await leaves.heads.swap(replace(filled, held_by="a dead run"), budget=budget())
     await janitor.tidy(budget=budget())
-    writing = asyncio.create_task(put(committer, "d", "A word."))
-    await asyncio.sleep(0)
-    clock.advance(HOLD_LIMIT_S)
-    await janitor.tidy(budget=budget())
-    assert (await writing).outcome.value == "STORED"
+    heads: Any = Interposed(stores.heads)
+    lexical: Any = Interposed(stores.lexical)
+    sealed = asyncio.Event()
+
+    async def note():
+        sealed.set()
+
+    lexical.after["seal"] = [note]
+    async with Committer(replace(stores, heads=heads, lexical=lexical), owner="writer") as committer:
+        writing = asyncio.create_task(put(committer, "d", "A word."))
+        async with asyncio.timeout(60):
+            await sealed.wait()
+            looks = len(heads.calls)
+            while len(heads.calls) < looks + 6:  # it looks again and again whether the hold is over
+                assert not writing.done()
+                await asyncio.sleep(0.01)
+        assert "d" not in await seen(leaves)
+        clock.advance(HOLD_LIMIT_S)
+        await janitor.tidy(budget=budget())
+        assert (await writing).outcome.value == "STORED"
     assert "d" in await seen(leaves)
 
 
