@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from askmesh.rig import (
     chromium,
+    controllers,
     crds,
     envoy,
     images,
@@ -34,6 +35,7 @@ PARTS: tuple[Part, ...] = (
     triton.PART,
     weaviate.PART,
     sds.PART,
+    controllers.ROLLOUTS,
 )
 
 
