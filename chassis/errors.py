@@ -302,3 +302,21 @@ class LayoutOutdated(RagError):
     """The stores' indexes have an older layout than this version's; a migration moves them."""
 
     reason = "LAYOUT_OUTDATED"
+
+
+class ArchiveInvalid(RagError):
+    """The bytes are no whole archive of a collection."""
+
+    reason = "ARCHIVE_INVALID"
+
+
+class CollectionExists(RagError):
+    """An import names a collection that exists."""
+
+    reason = "COLLECTION_EXISTS"
+
+
+class EmbedderMismatch(RagError):
+    """Vectors of another embedder than the server's."""
+
+    reason = "EMBEDDER_MISMATCH"

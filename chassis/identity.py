@@ -11,7 +11,7 @@ EVERYBODY: Final = "*"
 ROLE_ASK: Final = "ask"  # retrieve, ask, read documents
 ROLE_INGEST: Final = "ingest"  # write and delete documents, evict answers
 ROLE_ADMIN: Final = "admin"  # delete collections
-ROLE_OPERATOR: Final = "operator"  # verify, repair, reindex and migrate
+ROLE_OPERATOR: Final = "operator"  # verify, repair, reindex, migrate, export and import
 ROLES: Final = frozenset({ROLE_ASK, ROLE_INGEST, ROLE_ADMIN, ROLE_OPERATOR})
 
 
