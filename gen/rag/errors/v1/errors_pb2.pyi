@@ -118,6 +118,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """FAILED_PRECONDITION. No earlier build of the collection is kept. Cure: reindex it instead."""
     ERROR_REASON_LAYOUT_OUTDATED: _ErrorReason.ValueType  # 85
     """FAILED_PRECONDITION. The stores' indexes have an older layout. Cure: run `askmesh collections migrate`."""
+    ERROR_REASON_ARCHIVE_INVALID: _ErrorReason.ValueType  # 86
+    """INVALID_ARGUMENT. The bytes are no whole archive of a collection: cut off, changed, or of another format version. Cure:
+    fetch the archive again, or export it again; `metadata` says at which line.
+    """
+    ERROR_REASON_COLLECTION_EXISTS: _ErrorReason.ValueType  # 87
+    """ALREADY_EXISTS. An import names a collection that exists. Cure: another name, or ask for it to be replaced."""
+    ERROR_REASON_EMBEDDER_MISMATCH: _ErrorReason.ValueType  # 88
+    """FAILED_PRECONDITION. The vectors are of another embedder than the server's. Cure: start that embedder, import with
+    re-embedding, or reindex the collection.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason tells what went wrong and what to do about it. The gRPC code is a function of the reason; messages are for
@@ -216,4 +226,14 @@ ERROR_REASON_ROLLBACK_UNAVAILABLE: ErrorReason.ValueType  # 84
 """FAILED_PRECONDITION. No earlier build of the collection is kept. Cure: reindex it instead."""
 ERROR_REASON_LAYOUT_OUTDATED: ErrorReason.ValueType  # 85
 """FAILED_PRECONDITION. The stores' indexes have an older layout. Cure: run `askmesh collections migrate`."""
+ERROR_REASON_ARCHIVE_INVALID: ErrorReason.ValueType  # 86
+"""INVALID_ARGUMENT. The bytes are no whole archive of a collection: cut off, changed, or of another format version. Cure:
+fetch the archive again, or export it again; `metadata` says at which line.
+"""
+ERROR_REASON_COLLECTION_EXISTS: ErrorReason.ValueType  # 87
+"""ALREADY_EXISTS. An import names a collection that exists. Cure: another name, or ask for it to be replaced."""
+ERROR_REASON_EMBEDDER_MISMATCH: ErrorReason.ValueType  # 88
+"""FAILED_PRECONDITION. The vectors are of another embedder than the server's. Cure: start that embedder, import with
+re-embedding, or reindex the collection.
+"""
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
