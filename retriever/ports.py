@@ -7,7 +7,7 @@ StorageFull, Conflict, DeadlineExceeded) and nothing else. Every call takes the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from chassis.budget import Budget
 from embedding.ports import Embedder, FloatArray
@@ -25,6 +25,8 @@ from retriever.types import (
 )
 
 __all__ = [
+    "MAX_READ_CHUNKS",
+    "ChunkReader",
     "ChunkStore",
     "CollectionHeads",
     "DenseLeg",
@@ -33,6 +35,7 @@ __all__ = [
     "HeadSurvey",
     "Leases",
     "LexicalLeg",
+    "RecordSurvey",
     "Reranker",
 ]
 
@@ -76,6 +79,20 @@ class ChunkStore(Protocol):
     async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:
         """Delete everything of a collection uid; idempotent."""
         ...
+
+
+class ChunkReader(Protocol):
+    """What a store holds of chunks, to copy it: no search, no snapshot, no group."""
+
+    async def read(
+        self, tenant: str, uid: str, versions: Sequence[int], positions: range, *, budget: Budget
+    ) -> tuple[list[Chunk], FloatArray | None]:
+        """The chunks of these versions at these positions, by version and position, each with its row of vectors (None
+        from a store of words). At most MAX_READ_CHUNKS: the caller knows how many there are."""
+        ...
+
+
+MAX_READ_CHUNKS: Final = 1_000  # of one ChunkReader.read: half a megabyte of text and 1.5 MB of vectors
 
 
 class CollectionHeads(Protocol):
@@ -155,6 +172,16 @@ class DocumentRecords(Protocol):
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> None:
         """Delete these versions' records and texts (a `range`: as in ChunkStore.purge); an empty sequence deletes the
         whole uid."""
+        ...
+
+
+class RecordSurvey(Protocol):
+    """What a copy needs of the catalogue besides: documents whatever their groups."""
+
+    async def all(
+        self, tenant: str, snapshot: Snapshot, *, after: str, limit: int, budget: Budget
+    ) -> tuple[list[DocumentRecord], int]:
+        """Visible records by id, those greater than `after`, and how many are visible in all."""
         ...
 
 

@@ -11,11 +11,12 @@ from chassis.budget import Budget, Clock
 from chassis.errors import SettingsInvalid
 from chassis.telemetry import Telemetry
 from embedding.ports import Embedder
+from retriever.backup.exporting import ExportSources
 from retriever.ingest.commit import Stores
 from retriever.ingest.mirrored import MirroredHeads
 from retriever.ingest.purge import Janitor
 from retriever.mirroring import KeptMirror
-from retriever.ports import CollectionHeads, DenseLeg, HeadSurvey, LexicalLeg
+from retriever.ports import CollectionHeads, DenseLeg, HeadSurvey, Leases, LexicalLeg
 from retriever.search.migration import NothingToMigrate
 from retriever.settings import RetrieverSettings
 from retriever.upkeep.aftermath import Aftermath
@@ -38,6 +39,8 @@ class Leaves:
     dense: DenseLeg
     lexical: LexicalLeg
     survey: HeadSurvey
+    leases: Leases
+    exports: ExportSources
     upkeep: UpkeepStores
     migration: Migrates
 
@@ -95,7 +98,10 @@ async def _embedded(stack: AsyncExitStack, settings: RetrieverSettings, process:
     janitor = _janitor(stores, upkeep, process)
     await janitor.recover(budget=Budget.of(RECOVERY_BUDGET_S))  # the folder's lock says we are alone
     await stack.enter_async_context(janitor.running())
-    return Leaves(stores, heads, store.dense, store.lexical, store.heads, upkeep, NothingToMigrate())
+    exports = ExportSources(store.heads, store.records, store.dense, store.lexical)
+    return Leaves(
+        stores, heads, store.dense, store.lexical, store.heads, store.leases, exports, upkeep, NothingToMigrate()
+    )
 
 
 async def _cluster(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Leaves:
@@ -119,7 +125,10 @@ async def _cluster(stack: AsyncExitStack, settings: RetrieverSettings, process: 
         holdings={"opensearch": store.holdings, "weaviate": cluster.weaviate_holdings},
     )
     await stack.enter_async_context(_janitor(stores, upkeep, process).running())
-    return Leaves(stores, heads, dense, store.lexical, store.heads, upkeep, cluster.migration)
+    exports = ExportSources(store.heads, store.records, dense, store.lexical)
+    return Leaves(
+        stores, heads, dense, store.lexical, store.heads, store.leases, exports, upkeep, cluster.migration
+    )
 
 
 async def open_migration(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Migrates:

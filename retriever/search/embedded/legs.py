@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
+from embedding.ports import FloatArray
+from embedding.ports import FloatArray
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.resident import ResidentRows
-from retriever.search.embedded.rows import read_chunks, remove_unheld_chunks, write_chunks, write_record
+from retriever.search.embedded.rows import (
+    read_chunks,
+    remove_unheld_chunks,
+    select_chunks,
+    write_chunks,
+    write_record,
+)
 from retriever.search.embedded.schema import Clause, among, collection_id, make_collection_id
 from retriever.types import Chunk, DocumentRecord, version_of
 from retriever.upkeep.ports import STEP_S, Place
@@ -31,7 +41,7 @@ def stored_records(
 
 
 class SqliteChunks:
-    """ChunkStore without `write`; `table` is a constant of the leg."""
+    """ChunkReader, and ChunkStore without `write`; `table` is a constant of the leg."""
 
     def __init__(self, database: Database, resident: ResidentRows, *, table: str, place: str) -> None:
         self._database = database
@@ -49,6 +59,28 @@ class SqliteChunks:
             return 0 if collection is None else self._count(connection, collection, which)
 
         return await self._database.write(work, failure=SearchUnavailable, place=self._place, budget=budget)
+
+    async def read(
+        self, tenant: str, uid: str, versions: Sequence[int], positions: range, *, budget: Budget
+    ) -> tuple[list[Chunk], FloatArray | None]:
+        """See retriever.ports.ChunkReader."""
+        columns = ", r.vector" if self._resident.has_vectors else ""
+        some = among("r.version", versions)
+        which = Clause(
+            f"{some.sql} AND r.position BETWEEN ? AND ?", (*some.params, positions.start, positions.stop - 1)
+        )
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Chunk, Sequence[Any]]]:
+            collection = collection_id(connection, tenant, uid)
+            if collection is None:
+                return []
+            return select_chunks(connection, self._table, collection, which, columns=columns)
+
+        rows = await self._database.read(work, failure=SearchUnavailable, place=self._place, budget=budget)
+        chunks = [chunk for chunk, _ in rows]
+        if not self._resident.has_vectors:
+            return chunks, None
+        return chunks, np.array([np.frombuffer(rest[0], np.float32) for _, rest in rows], np.float32)
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
         """See retriever.ports.ChunkStore."""

@@ -23,7 +23,7 @@ PLACE: Final = "catalogue"
 
 
 class SqliteRecords:
-    """DocumentRecords."""
+    """DocumentRecords and RecordSurvey."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,9 +68,13 @@ class SqliteRecords:
     async def page(self, scope: Scope, *, after: str, limit: int, budget: Budget) -> tuple[list[DocumentRecord], int]:
         """See retriever.ports.DocumentRecords."""
         where = _in_scope(scope)
+        return await self._page(scope.tenant, scope.snapshot.uid, where, after, limit=limit, budget=budget)
 
+    async def _page(
+        self, tenant: str, uid: str, where: Clause, after: str, *, limit: int, budget: Budget
+    ) -> tuple[list[DocumentRecord], int]:
         def work(connection: sqlite3.Connection) -> tuple[list[DocumentRecord], int]:
-            collection = collection_id(connection, scope.tenant, scope.snapshot.uid)
+            collection = collection_id(connection, tenant, uid)
             inside = f"FROM versions v WHERE v.collection = ? AND {where.sql}"
             total = connection.execute(f"SELECT count(*) {inside}", (collection, *where.params)).fetchone()[0]
             sql = f"SELECT {RECORD_COLUMNS} {inside} AND v.document_id > ? ORDER BY v.document_id LIMIT ?"
@@ -78,6 +82,12 @@ class SqliteRecords:
             return [read_record(row) for row in rows], total
 
         return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget)
+
+    async def all(
+        self, tenant: str, snapshot: Snapshot, *, after: str, limit: int, budget: Budget
+    ) -> tuple[list[DocumentRecord], int]:
+        """See retriever.ports.RecordSurvey."""
+        return await self._page(tenant, snapshot.uid, seen_by(snapshot, "v.version"), after, limit=limit, budget=budget)
 
     async def count(self, scope: Scope, *, budget: Budget) -> tuple[int, int]:
         """See retriever.ports.DocumentRecords."""

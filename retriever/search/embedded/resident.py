@@ -72,7 +72,7 @@ class ResidentRows:
 
     def __init__(self, table: str, *, has_vectors: bool) -> None:
         self._table = table
-        self._has_vectors = has_vectors
+        self.has_vectors = has_vectors
         self._collections: OrderedDict[int, _Collection] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -103,13 +103,13 @@ class ResidentRows:
     def _catch_up(self, connection: sqlite3.Connection, collection: int, held: _Collection) -> int:
         """Read the rows that are newer than the last one held; returns how many of the held ones the reader sees."""
         last = int(held.rows[-1]) if len(held.rows) else 0
-        columns = "row, version, vector" if self._has_vectors else "row, version"
+        columns = "row, version, vector" if self.has_vectors else "row, version"
         sql = f"SELECT {columns} FROM {self._table} WHERE collection = ? AND row > ? ORDER BY row"  # noqa: S608  # constants
         cursor = connection.execute(sql, (collection, last))
         while batch := cursor.fetchmany(BLOCK_ROWS):
             held.rows = np.concatenate([held.rows, np.array([row[0] for row in batch], np.int64)])
             held.versions = np.concatenate([held.versions, np.array([row[1] for row in batch], np.int64)])
-            if self._has_vectors:
+            if self.has_vectors:
                 joined = np.frombuffer(b"".join(row[2] for row in batch), np.float32)
                 held.blocks = _grown(held.blocks, joined.reshape(len(batch), -1))
         sql = f"SELECT max(row) FROM {self._table} WHERE collection = ?"  # noqa: S608  # constants

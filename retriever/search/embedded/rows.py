@@ -121,6 +121,19 @@ def read_chunks(connection: sqlite3.Connection, table: str, collection: int, ver
     return [_read_chunk(row) for row in connection.execute(sql, (collection, version))]
 
 
+def select_chunks(
+    connection: sqlite3.Connection, table: str, collection: int, which: Clause, *, columns: str = ""
+) -> list[tuple[Chunk, Sequence[Any]]]:
+    """The chunks that `which` (of the leg's row `r`) chooses, by version and position, with more columns of theirs."""
+    sql = (
+        f"SELECT {_CHUNK_COLUMNS}{columns} FROM {table} r "  # noqa: S608  # names from constants
+        "JOIN chunks c ON (c.collection, c.version, c.position) = (r.collection, r.version, r.position) "
+        f"WHERE r.collection = ? AND {which.sql} ORDER BY r.version, r.position"
+    )
+    rows = connection.execute(sql, (collection, *which.params))
+    return [(_read_chunk(row), row[_CHUNK_WIDTH:]) for row in rows]
+
+
 def _read_chunk(row: Sequence[Any]) -> Chunk:
     version, position, heading, is_prefix, text, section, page, start_char, end_char = row[:_CHUNK_WIDTH]
     return Chunk(

@@ -13,7 +13,8 @@ from typing import Any, Final
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
 from embedding.ports import FloatArray
-from retriever.search.opensearch.conditions import compiled, of_versions, readable_by, seen_by, values_of
+from retriever.ports import MAX_READ_CHUNKS
+from retriever.search.opensearch.conditions import all_of, compiled, of_versions, readable_by, seen_by, values_of
 from retriever.search.opensearch.engine import Call, Engine, Line
 from retriever.search.opensearch.failures import IndexAbsent
 from retriever.search.opensearch.layout import PAIRS, chunks_alias, chunks_indexes, create_chunks, key_of
@@ -43,7 +44,7 @@ class LexicalWeights:
 
 
 class OpenSearchLexicalIndex:
-    """LexicalLeg and ChunkStore."""
+    """LexicalLeg, ChunkStore and ChunkReader."""
 
     def __init__(self, engine: Engine, *, weights: LexicalWeights | None = None) -> None:
         self._engine = engine
@@ -86,6 +87,24 @@ class OpenSearchLexicalIndex:
         """See retriever.ports.ChunkStore. On disk since the write was acknowledged; searchable from here on."""
         written = of_versions(range(version_of(number, 0), version_of(number + 1, 0)))
         return await self._counted(tenant, uid, written, _call(budget))
+
+    async def read(
+        self, tenant: str, uid: str, versions: Sequence[int], positions: range, *, budget: Budget
+    ) -> tuple[list[Chunk], FloatArray | None]:
+        """See retriever.ports.ChunkReader."""
+        among = {"range": {"position": {"gte": positions.start, "lt": positions.stop}}}
+        body = {
+            "query": all_of([of_versions(versions), among]),
+            "size": MAX_READ_CHUNKS,
+            "sort": [{"version": "asc"}, {"position": "asc"}],
+            "track_total_hits": False,
+            "_source": {"excludes": ["record"]},
+        }
+        try:
+            answer = await self._engine.search(chunks_alias(self._engine, tenant, uid), _call(budget), body=body)
+        except IndexAbsent:
+            return [], None
+        return [read_chunk(each["_id"], each["_source"]) for each in answer["hits"]["hits"]], None
 
     async def purge(self, tenant: str, uid: str, versions: Sequence[int], *, budget: Budget) -> int:
         """See retriever.ports.ChunkStore."""

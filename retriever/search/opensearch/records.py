@@ -35,7 +35,7 @@ MAX_ROWS: Final = 10_000  # index.max_result_window
 
 
 class OpenSearchRecords:
-    """DocumentRecords."""
+    """DocumentRecords and RecordSurvey."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -69,15 +69,27 @@ class OpenSearchRecords:
 
     async def page(self, scope: Scope, *, after: str, limit: int, budget: Budget) -> tuple[list[DocumentRecord], int]:
         """See retriever.ports.DocumentRecords."""
+        return await self._page(scope.tenant, _in_scope(scope), after, limit=limit, budget=budget)
+
+    async def all(
+        self, tenant: str, snapshot: Snapshot, *, after: str, limit: int, budget: Budget
+    ) -> tuple[list[DocumentRecord], int]:
+        """See retriever.ports.RecordSurvey."""
+        query = all_of([_within(tenant, snapshot.uid), seen_by(snapshot)])
+        return await self._page(tenant, query, after, limit=limit, budget=budget)
+
+    async def _page(
+        self, tenant: str, query: Query, after: str, *, limit: int, budget: Budget
+    ) -> tuple[list[DocumentRecord], int]:
         body: dict[str, Any] = {
-            "query": _in_scope(scope),
+            "query": query,
             "size": min(limit, MAX_ROWS),
             "sort": [{"document_id": "asc"}],
             "search_after": [after],
             "_source": ["record"],
             "track_total_hits": True,
         }
-        hits = (await self._search(scope.tenant, body, budget))["hits"]
+        hits = (await self._search(tenant, body, budget))["hits"]
         return [read_record(hit["_source"]["record"]) for hit in hits["hits"]], hits["total"]["value"]
 
     async def count(self, scope: Scope, *, budget: Budget) -> tuple[int, int]:

@@ -22,11 +22,21 @@ from weaviate.proto.v1.v6300.v1 import base_pb2, base_search_pb2, search_get_pb2
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
 from embedding.ports import FloatArray
+from retriever.ports import MAX_READ_CHUNKS
 from retriever.search.weaviate.conditions import POSITION, VERSION, among, between, every, visible
 from retriever.search.weaviate.engine import Engine
 from retriever.search.weaviate.failures import PLACE
-from retriever.search.weaviate.layout import CLASS_PREFIX, class_definition, class_name, tenant_name
-from retriever.search.weaviate.objects import HIT_PROPERTIES, Shard, batch, hit_of, marker, place_of, vector_of
+from retriever.search.weaviate.layout import CHUNK, CLASS_PREFIX, class_definition, class_name, tenant_name
+from retriever.search.weaviate.objects import (
+    HIT_PROPERTIES,
+    Shard,
+    batch,
+    chunk_of,
+    hit_of,
+    marker,
+    place_of,
+    vector_of,
+)
 from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
 from retriever.upkeep.ports import STEP_S, Place
 
@@ -39,7 +49,7 @@ MAX_VERSION: Final = (1 << 53) - 1  # see objects.py
 
 
 class WeaviateDenseIndex:
-    """DenseLeg and ChunkStore over one embedder's class."""
+    """DenseLeg, ChunkStore and ChunkReader over one embedder's class."""
 
     def __init__(
         self,
@@ -145,6 +155,26 @@ class WeaviateDenseIndex:
             metadata=search_get_pb2.MetadataRequest(uuid=True),
             **_asking(shard, properties),
         )
+
+    async def read(
+        self, tenant: str, uid: str, versions: Sequence[int], positions: range, *, budget: Budget
+    ) -> tuple[list[Chunk], FloatArray | None]:
+        """See retriever.ports.ChunkReader."""
+        shard = self._shard(tenant, uid)
+        which = every([among(versions), between(POSITION, positions.start, positions.stop - 1)])
+        request = search_get_pb2.SearchRequest(
+            filters=which,
+            limit=MAX_READ_CHUNKS,
+            metadata=search_get_pb2.MetadataRequest(vector=True),
+            **_asking(shard, (CHUNK,)),
+        )
+        if not await self._engine.has_tenant(shard.name, shard.tenant, budget=budget):
+            return [], np.empty((0, self._dim), np.float32)
+        found = await self._engine.search(request, budget=budget)
+        pairs = await asyncio.to_thread(lambda: [(chunk_of(each), vector_of(each)) for each in found])
+        pairs.sort(key=lambda pair: (pair[0].version, pair[0].position))
+        vectors = np.array([vector for _, vector in pairs], np.float32).reshape(len(pairs), self._dim)
+        return [chunk for chunk, _ in pairs], vectors
 
     async def found(self, tenant: str, uid: str, *, budget: Budget) -> AsyncIterator[Sequence[Place]]:
         """See retriever.upkeep.ports.ChunkAudit."""

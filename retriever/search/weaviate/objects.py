@@ -93,6 +93,11 @@ def vector_of(result: search_get_pb2.SearchResult) -> FloatArray:
     return np.frombuffer(result.metadata.vector_bytes, "<f4")
 
 
+def chunk_of(result: search_get_pb2.SearchResult) -> Chunk:
+    """The chunk a result holds."""
+    return _read_chunk(json.loads(result.properties.non_ref_props.fields[CHUNK].text_value))
+
+
 def _chunk_text(chunk: Chunk) -> str:
     """As JSON; what stands before the text in `embed_text` alone, so that the text is kept once."""
     is_prefix = chunk.embed_text.endswith(chunk.text)
