@@ -27,11 +27,14 @@ from chassis.errors import EmbedderUnavailable, SearchUnavailable
 from chassis.server import RunningServer, ServiceBinding, serve
 from chassis.telemetry import Telemetry, build_telemetry
 from embedding.ports import Embedder
-from retriever import maintenance
+from retriever import backup_service, maintenance
+from retriever.backup.exporting import Exporter
+from retriever.backup.importing import Importer
 from retriever.embedders import name_of, open_embedder, token_spans
-from retriever.ingest.commit import Committer
+from retriever.ingest.commit import Committer, utc_now
 from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.parsing import Parser
+from retriever.ingest.pins import ReadPins
 from retriever.ingest.settled import SettledWriter
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.ingest_stream import StreamLimits
@@ -172,6 +175,14 @@ async def _bindings(
     )
     retrieval = ObservedRetrieval(pipeline, shared.telemetry)
     reader = CatalogueReader(snapshots=snapshots, heads=stores.heads, records=stores.records)
+    backup = backup_service.BackupService(
+        Exporter(
+            leaves.exports,
+            ReadPins(leaves.leases, owner=shared.owner),
+            embedder_fingerprint=shared.embedder.fingerprint if shared.embedder else "",
+        ),
+        Importer(stores, embedder=shared.embedder, owner=shared.owner, now=utc_now, settle=leaves.heads.settle),
+    )
     tokens = PageTokens(settings.page_token_key.get_secret_value().encode() or secrets.token_bytes(32))
     stream = StreamLimits(settings.documents_in_flight, settings.document_timeout_s, settings.max_document_bytes)
     return _bound(
@@ -179,6 +190,7 @@ async def _bindings(
         DocumentService(writer, reader, tokens, stream_limits=stream),
         CollectionService(writer, reader, tokens),
         maintenance.MaintenanceService(Operations(settings, shared, leaves.upkeep, leaves.migration)),
+        backup,
     )
 
 
@@ -200,6 +212,7 @@ def _bound(
     documents: DocumentService,
     collections: CollectionService,
     upkeep: maintenance.MaintenanceService,
+    backup: backup_service.BackupService,
 ) -> Sequence[ServiceBinding]:
     return (
         ServiceBinding(
@@ -217,4 +230,5 @@ def _bound(
             collections,
         ),
         maintenance.bound(upkeep),
+        backup_service.bound(backup),
     )

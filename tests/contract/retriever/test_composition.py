@@ -38,6 +38,7 @@ async def test_the_embedder_it_was_given_is_the_one_it_shares(tmp_path, embedder
             "rag.retriever.v1.DocumentService",
             "rag.retriever.v1.CollectionService",
             "rag.retriever.v1.MaintenanceService",
+            "rag.retriever.v1.BackupService",
         }
 
 
