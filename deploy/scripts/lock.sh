@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../../requirements"
 uv=${UV:-../.venv/bin/uv}
-groups=(core nodeps weights build cluster dev installer go image-{model,ingest,gateway,orchestrator,retriever})
+groups=(core nodeps weights build cluster objects dev installer go image-{model,ingest,gateway,orchestrator,retriever})
 for group in "${groups[@]}"; do  # core first: the others are constrained by it
     options=(); [[ $group == nodeps || $group == weights ]] && options+=(--no-deps)
     "$uv" pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --system-certs \

@@ -29,7 +29,7 @@ OLDEST_PYTHON = (3, 11)
 GROUPS = {
     "core": ("core.txt", "nodeps.txt", "weights.txt", "build.txt"),
     "cluster": ("core.txt", "nodeps.txt", "weights.txt", "build.txt", "cluster.txt"),
-    "dev": ("core.txt", "nodeps.txt", "weights.txt", "build.txt", "cluster.txt", "dev.txt"),
+    "dev": ("core.txt", "nodeps.txt", "weights.txt", "build.txt", "cluster.txt", "objects.txt", "dev.txt"),
 }
 CONTAINED_IN = {"core": ("core", "cluster", "dev"), "cluster": ("cluster", "dev"), "dev": ("dev",)}
 WEIGHTS = "weights.txt"  # the one lock that set-up can do without
