@@ -6,7 +6,7 @@ that is worth another try carries `retry_after_s`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from typing import Self
 import grpc
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as ask_rpc
-from rag.retriever.v1 import collection_pb2, collection_pb2_grpc
+from rag.retriever.v1 import backup_pb2, backup_pb2_grpc, collection_pb2, collection_pb2_grpc
 from rag.retriever.v1 import document_pb2 as doc_pb
 from rag.retriever.v1 import document_pb2_grpc as doc_rpc
 from rag.retriever.v1 import retriever_pb2 as search_pb
@@ -23,6 +23,7 @@ from rag.retriever.v1 import retriever_pb2_grpc as search_rpc
 from askmesh.answers import Answer, Event, answer_of, event_of
 from askmesh.documents import Collection, Document, DocumentFile, IngestResult
 from askmesh.filters import Condition
+from askmesh.importing import Import
 from askmesh.ingesting import Ingest
 from chassis import status
 from chassis.channel import open_channel
@@ -64,6 +65,7 @@ class AsyncClient:
         self._asks = ask_rpc.OrchestratorServiceStub(self._channel)
         self._passages = search_rpc.RetrieverServiceStub(self._channel)
         self._documents = doc_rpc.DocumentServiceStub(self._channel)
+        self._backups = backup_pb2_grpc.BackupServiceStub(self._channel)
         self._collections = collection_pb2_grpc.CollectionServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
@@ -177,7 +179,7 @@ class AsyncClient:
         *,
         collection: str = "",
         timeout_s: float = INGEST_TIMEOUT_S,
-    ) -> AsyncIterator[IngestResult]:
+    ) -> AsyncGenerator[IngestResult, None]:
         """Store documents, of any number and size; one result each, in order. A bad document fails alone."""
         ingest = Ingest(documents, collection or self._collection)
         call = self._documents.IngestDocuments(ingest.requests(), timeout=timeout_s, metadata=self._metadata)
@@ -246,6 +248,49 @@ class AsyncClient:
             request = collection_pb2.DeleteCollectionRequest(collection=collection)
         with typed_errors():
             await self._collections.DeleteCollection(request, timeout=self._timeout_s, metadata=self._metadata)
+
+    async def export_collection(
+        self, collection: str, *, timeout_s: float = INGEST_TIMEOUT_S
+    ) -> AsyncGenerator[backup_pb2.ExportCollectionResponse, None]:
+        """An archive of a collection as it is now, piece by piece: whole once the last one came. Role "operator"."""
+        with _fitting_values():
+            request = backup_pb2.ExportCollectionRequest(collection=collection)
+        call = self._backups.ExportCollection(request, timeout=timeout_s, metadata=self._metadata)
+        try:
+            with _typed_errors():
+                async for part in call:
+                    yield part
+        finally:
+            call.cancel()
+
+    async def import_collection(
+        self,
+        collection: str,
+        data: Iterable[bytes],
+        *,
+        replace: bool = False,
+        reembed: bool = False,
+        timeout_s: float = INGEST_TIMEOUT_S,
+    ) -> AsyncGenerator[backup_pb2.ImportProgress | Collection, None]:
+        """Make a collection from an archive: progress, and at last the collection. Role "operator".
+
+        Args:
+            collection: Its name.
+            data: The archive in pieces of at most 1 MiB; each is taken when the server asks for it.
+            replace: Take the place of a collection that exists.
+            reembed: Compute the vectors anew.
+            timeout_s: Deadline in seconds.
+        """
+        with _fitting_values():
+            target = backup_pb2.ImportTarget(collection=collection, replace=replace, reembed=reembed)
+        sending = Import(target, data)
+        call = self._backups.ImportCollection(sending.requests(), timeout=timeout_s, metadata=self._metadata)
+        try:
+            with _typed_errors():
+                async for result in sending.results(call):
+                    yield result
+        finally:
+            call.cancel()
 
     async def evict(self, answer_id: str, *, collection: str = "") -> None:
         """Remove a cached answer, so that the next ask is answered afresh."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Literal, Protocol
 
 from rag.retriever.v1 import collection_pb2
 from rag.retriever.v1 import document_pb2 as pb
@@ -25,18 +26,26 @@ SUFFIXES = frozenset({".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".doc
 """File name endings that `files_below` picks up: the formats the retriever parses."""
 
 
+class Openable(Protocol):
+    """A pathlib.Path, or a file somewhere else."""
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """The file's bytes. Raises OSError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentFile:
     """A document to store.
 
     Attributes:
         document_id: 1 to 512 characters; slashes are welcome.
-        data: The content: bytes, text, or a path that is read in parts when its turn comes.
+        data: The content: bytes, text, or a file (a path or what opens like one) that is read in parts in its turn.
         groups: Who may read it; empty means everybody in the tenant.
     """
 
     document_id: str
-    data: bytes | str | Path
+    data: bytes | str | Openable
     title: str = ""
     uri: str = ""
     source: str = ""
@@ -105,8 +114,8 @@ def messages_of(document: DocumentFile, collection: str) -> Iterator[pb.IngestDo
         second = following
 
 
-def _parts(data: bytes | str | Path) -> Iterator[bytes]:
-    if isinstance(data, Path):
+def _parts(data: bytes | str | Openable) -> Iterator[bytes]:
+    if not isinstance(data, bytes | str):
         with data.open("rb") as file:
             while part := file.read(PART_BYTES):
                 yield part

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
+from rag.retriever.v1 import backup_pb2
 from rag.retriever.v1 import retriever_pb2 as search_pb
 
 from askmesh.answers import Answer, Event
@@ -164,6 +165,26 @@ class Client:
     def delete_collection(self, collection: str) -> None:
         """See AsyncClient.delete_collection."""
         self._wait(self._client.delete_collection(collection))
+
+    def export_collection(
+        self, collection: str, *, timeout_s: float = INGEST_TIMEOUT_S
+    ) -> Iterator[backup_pb2.ExportCollectionResponse]:
+        """See AsyncClient.export_collection."""
+        return self._iterate(self._client.export_collection(collection, timeout_s=timeout_s))
+
+    def import_collection(
+        self,
+        collection: str,
+        data: Iterable[bytes],
+        *,
+        replace: bool = False,
+        reembed: bool = False,
+        timeout_s: float = INGEST_TIMEOUT_S,
+    ) -> Iterator[backup_pb2.ImportProgress | Collection]:
+        """See AsyncClient.import_collection."""
+        return self._iterate(
+            self._client.import_collection(collection, data, replace=replace, reembed=reembed, timeout_s=timeout_s)
+        )
 
     def evict(self, answer_id: str, *, collection: str = "") -> None:
         """See AsyncClient.evict."""

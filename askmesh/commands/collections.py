@@ -1,4 +1,4 @@
-"""askmesh collections: list, delete, verify, reindex, roll back and migrate collections."""
+"""askmesh collections: list, delete, export, import, verify, reindex, roll back and migrate collections."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from askmesh.commands import upkeep
+from askmesh.commands.archives import export_command, import_command
 from askmesh.commands.options import Connection, connection
 from askmesh.documents import Collection
 from askmesh.output import console, print_json, table
@@ -15,6 +16,10 @@ from askmesh.output import console, print_json, table
 @click.group()
 def command() -> None:
     """List, delete and keep collections in order."""
+
+
+command.add_command(export_command)
+command.add_command(import_command)
 
 
 @command.command("list")

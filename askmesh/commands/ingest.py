@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,21 +13,43 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from askmesh import exits
 from askmesh.client import AsyncClient
+from askmesh.commands.bulk import ingest_shard, manifest_command
 from askmesh.commands.options import Connection, connection
 from askmesh.documents import DocumentFile, IngestResult, files_below
 from askmesh.filters import Scalar, parse_value
+from askmesh.manifest import Shard
 from askmesh.output import errors, plain, print_json
 from chassis.errors import InvalidRequest
 
 
-@click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+class _Ingest(click.Group):
+    """`ingest PATHS` stores them, but for `ingest manifest ROOT`; a folder of that name is ./manifest."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] != "manifest":
+            args.insert(0, "files")
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Ingest)
+def command() -> None:
+    """Store documents; or make a manifest of them (ingest manifest)."""
+
+
+command.add_command(manifest_command)
+
+
+@command.command("files")
+@click.argument("paths", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @connection
 @click.option("--source", default="", help="Where the documents come from; default: the folder's name.")
 @click.option("--group", "-g", "groups", multiple=True, help="A group that may read them; default: everybody.")
 @click.option("--metadata", "-m", multiple=True, help="name=value for every document, repeatable.")
 @click.option("--prefix", default="", help="Put before every document id.")
-def command(
+@click.option("--manifest", default="", help="Store what this manifest (a path or URL) lists, instead of PATHS.")
+@click.option("--shard", default="0/1", show_default=True, help="With --manifest: I/N, or /N in an Indexed Job.")
+@click.option("--report", default=".", show_default=True, help="With --manifest: folder or URL of the shards' reports.")
+def files(
     *,
     paths: tuple[Path, ...],
     connection: Connection,
@@ -34,17 +57,41 @@ def command(
     groups: tuple[str, ...],
     metadata: tuple[str, ...],
     prefix: str,
+    manifest: str,
+    shard: str,
+    report: str,
 ) -> None:
-    """Store every document in PATHS (files or folders). Unchanged documents cost nothing; a bad one fails alone."""
+    """Store every document in PATHS (files or folders). Unchanged documents cost nothing; a bad one fails alone.
+
+    More than one machine's worth: `askmesh ingest manifest ROOT > m.jsonl`, then one `askmesh ingest --manifest m.jsonl
+    --shard I/N` each. A shard that was stopped goes on where it was when it is started again.
+    """
+    if bool(paths) == bool(manifest):
+        raise click.UsageError("name PATHS, or a --manifest")
     fields = dict(_pair(text) for text in metadata)
+    if manifest:
+        template = DocumentFile(document_id="", data=b"", source=source, metadata=fields, groups=groups)
+        ingest_shard(
+            connection,
+            manifest,
+            Shard.parse(shard, os.environ.get("JOB_COMPLETION_INDEX", "")),
+            report_folder=report,
+            template=template,
+        )
+        return
+    _store(connection, paths, DocumentFile(prefix, b"", source=source, metadata=fields, groups=groups))
+
+
+def _store(connection: Connection, paths: tuple[Path, ...], template: DocumentFile) -> None:
+    """Store what lies below the paths; the template's id is the prefix of theirs."""
     files = [
         DocumentFile(
-            document_id=prefix + file.document_id,
+            document_id=template.document_id + file.document_id,
             data=file.data,
             uri=file.uri,
-            source=source or file.source,
-            metadata=fields,
-            groups=groups,
+            source=template.source or file.source,
+            metadata=template.metadata,
+            groups=template.groups,
         )
         for path in paths
         for file in files_below(path)

@@ -1,0 +1,294 @@
+"""Manifests, shards and their reports: every document once, in one shard, and never twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import fsspec
+import pytest
+
+from askmesh.documents import DocumentFile, IngestResult
+from askmesh.manifest import Entry, Shard, entries_below, read_manifest
+from askmesh.places import found_below, open_read, open_write
+from askmesh.shard_report import MAX_FAILURES, ShardReport, following, place_of, read_report, write_report
+from askmesh.shard_run import MAX_ATTEMPTS, ShardJob, ShardRun
+from chassis.errors import DocumentEmpty, DocumentUnreadable, InvalidRequest, PermissionDenied, SearchUnavailable
+
+FRESH = ShardReport("0/1", "m.jsonl", "docs")
+
+
+@pytest.fixture
+def memory():
+    """fsspec's memory://, emptied."""
+    filesystem = fsspec.filesystem("memory")
+    yield filesystem
+    filesystem.store.clear()
+    filesystem.pseudo_dirs[:] = [""]
+
+
+def entry(number):
+    return Entry(f"d{number}.md", f"/nowhere/d{number}.md", number, f"tag{number}")
+
+
+def half_written(place):
+    with open_write(place) as file:
+        file.write(b"half of it")
+        raise KeyboardInterrupt
+
+
+def result(number, outcome="STORED", error=None):
+    return IngestResult(number, f"d{number}.md", outcome, 1, 2, error)
+
+
+def manifest_of(tmp_path, count):
+    file = tmp_path / "m.jsonl"
+    lines = []
+    for number in range(count):
+        page = tmp_path / f"d{number}.md"
+        page.write_text(f"# Page {number}")
+        lines.append(Entry(page.name, str(page), page.stat().st_size, f"tag{number}").line)
+    file.write_text("\n".join(lines) + "\n")
+    return str(file)
+
+
+class Server:
+    """Answers an ingest as it is told to; fails after so many results, once for each number given."""
+
+    def __init__(self, *, fails_after=(), answers=None):
+        self.fails_after = list(fails_after)
+        self.answers = answers or {}
+        self.received = []
+
+    async def ingest(self, documents):
+        count = self.fails_after.pop(0) if self.fails_after else None
+        at = 0
+        async for document in documents:
+            if at == count:
+                raise SearchUnavailable("gone for a moment")
+            self.received.append(document)
+            error = self.answers.get(document.document_id)
+            yield IngestResult(at, document.document_id, "FAILED" if error else "STORED", 1, 1, error)
+            at += 1
+
+
+async def run(tmp_path, server, *, report=None, shard=None, manifest=None, pauses=None):
+    job = ShardJob(
+        manifest or manifest_of(tmp_path, 20), shard or Shard(), place_of(str(tmp_path), Shard()), DocumentFile("", b"")
+    )
+
+    async def sleep(seconds):
+        if pauses is not None:
+            pauses.append(seconds)
+
+    return await ShardRun(job, report or replace(FRESH, failures=[]), sleep=sleep).run(server)
+
+
+def ids(server):
+    return [document.document_id for document in server.received]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_every_document_belongs_to_exactly_one_shard(count):
+    shards = [Shard(index, count) for index in range(count)]
+    for number in range(500):
+        assert sum(shard.takes(f"d{number}") for shard in shards) == 1
+
+
+def test_shards_are_of_about_equal_size():
+    sizes = [sum(Shard(index, 4).takes(f"handbook/page {n}.md") for n in range(8_000)) for index in range(4)]
+    assert max(sizes) < 1.1 * min(sizes)
+
+
+def test_a_shard_is_named_or_numbered_by_an_indexed_job():
+    assert Shard.parse("2/5", "") == Shard(2, 5)
+    assert Shard.parse("/5", "3") == Shard(3, 5)
+
+
+@pytest.mark.parametrize("text", ["5/5", "-1/5", "/5", "a/b", "1", "", "1/0", "/"])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(InvalidRequest):
+        Shard.parse(text, "")
+
+
+def test_a_folder_and_an_object_store_give_the_same_manifest_in_order(tmp_path, memory):
+    for name in ("b/z.md", "b/a.txt", "a.md", "ä/ö.md", ".hidden/x.md", "b/.x.md", "b/x.exe"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+        memory.pipe(f"/root/{name}", name.encode())
+    own = list(entries_below(str(tmp_path)))
+    stored = list(entries_below("memory://root"))
+    assert sorted(each.document_id for each in own) == ["a.md", "b/a.txt", "b/z.md", "ä/ö.md"]
+    assert [(each.document_id, each.size_bytes) for each in own] == [(e.document_id, e.size_bytes) for e in stored]
+    assert stored[0].place == "memory://root/a.md"
+    with open_read(stored[0].place) as file:
+        assert file.read() == b"a.md"
+
+
+def test_a_single_file_is_a_manifest_of_one(tmp_path, memory):
+    (tmp_path / "a.md").write_text("a")
+    memory.pipe("/root/a.md", b"a")
+    assert [each.document_id for each in entries_below(str(tmp_path / "a.md"))] == ["a.md"]
+    assert [each.document_id for each in entries_below("memory://root/a.md")] == ["a.md"]
+
+
+@pytest.mark.parametrize("root", ["nowhere", "memory://nowhere", "file:///nowhere"])
+def test_a_root_that_is_not_there_is_an_error(root, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        list(found_below(root if "://" in root else str(tmp_path / root)))
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "7", "{}", '{"document_id": "", "place": "x", "size_bytes": 1}',
+             '{"document_id": "a", "place": 7, "size_bytes": 1}', '{"document_id": "a", "place": "x"}']
+)  # fmt: skip
+def test_a_line_that_is_no_entry_is_named(tmp_path, line):
+    (tmp_path / "m").write_text(f"{entry(1).line}\n\n{line}\n")
+    with pytest.raises(InvalidRequest, match="manifest line 3"):
+        list(read_manifest(str(tmp_path / "m"), Shard()))
+
+
+@pytest.mark.parametrize("name", ["plain.jsonl", "packed.jsonl.gz"])
+def test_a_file_is_whole_or_not_there(tmp_path, name):
+    for place in (str(tmp_path / name), f"file://{tmp_path}/url-{name}"):
+        with open_write(place) as file:
+            file.write(b"all of it")
+        with open_read(place) as file:
+            assert file.read() == b"all of it"
+        with pytest.raises(KeyboardInterrupt):
+            half_written(place + "2")
+        with pytest.raises(DocumentUnreadable), open_read(place + "2") as file:
+            file.read()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"url-{name}"]
+
+
+def test_a_report_is_read_back_as_it_was_written(tmp_path, memory):
+    report = replace(FRESH, failures=[])
+    for number in range(3):
+        report.took(entry(number), result(number))
+    report.took(entry(3), result(3, "FAILED", DocumentEmpty("no text")))
+    report.timed(2.0)
+    for folder in (str(tmp_path), "memory://reports"):
+        place = place_of(folder, Shard())
+        write_report(place, report)
+        assert read_report(place, FRESH) == report
+    assert (report.stored, report.failed, report.bytes, report.documents_per_s) == (3, 1, 3, 2.0)
+    assert report.failures == [{"document_id": "d3.md", "reason": "DOCUMENT_EMPTY", "message": "no text"}]
+
+
+def test_a_report_of_another_job_or_none_counts_for_nothing(tmp_path):
+    place = place_of(str(tmp_path), Shard())
+    assert read_report(place, FRESH) is FRESH
+    write_report(place, ShardReport("0/1", "m.jsonl", "other", position=7))
+    assert read_report(place, FRESH) is FRESH
+    (tmp_path / "shard-0-of-1.json").write_text("{")
+    assert read_report(place, FRESH) is FRESH
+
+
+def test_only_so_many_failures_are_listed():
+    report = replace(FRESH, failures=[])
+    for number in range(MAX_FAILURES + 5):
+        report.took(entry(number), result(number, "FAILED", DocumentEmpty("no text")))
+    assert (report.failed, len(report.failures)) == (MAX_FAILURES + 5, MAX_FAILURES)
+
+
+async def test_a_shard_sends_its_documents_in_the_manifests_order(tmp_path):
+    server = Server()
+    report = await run(tmp_path, server)
+    assert ids(server) == [f"d{number}.md" for number in range(20)]
+    assert server.received[3].data == b"# Page 3"
+    assert (report.position, report.stored, report.is_complete) == (20, 20, True)
+    assert json.loads((tmp_path / "shard-0-of-1.json").read_text())["position"] == 20
+
+
+async def test_what_passes_is_tried_again_from_the_first_document_that_is_not_done(tmp_path):
+    server = Server(fails_after=[5, 0, 0, 3])
+    pauses: list[float] = []
+    report = await run(tmp_path, server, pauses=pauses)
+    assert ids(server) == [f"d{number}.md" for number in range(20)]
+    assert report.stored == 20
+    assert pauses == [1.0, 2.0, 4.0, 1.0]
+
+
+async def test_a_shard_gives_up_when_nothing_moves_and_keeps_what_was_done(tmp_path):
+    server = Server(fails_after=[5] + [0] * 50)
+    with pytest.raises(SearchUnavailable):
+        await run(tmp_path, server)
+    assert len(server.fails_after) == 50 - MAX_ATTEMPTS
+    assert json.loads((tmp_path / "shard-0-of-1.json").read_text())["position"] == 5
+
+
+async def test_a_document_whose_store_was_away_is_sent_again_and_a_bad_one_is_not(tmp_path):
+    answers = {"d4.md": DocumentEmpty("no text"), "d7.md": SearchUnavailable("gone for a moment")}
+    server = Server(answers=answers)
+
+    async def until_seventh():
+        await run(tmp_path, server)
+
+    with pytest.raises(SearchUnavailable):
+        await until_seventh()
+    assert ids(server).count("d4.md") == 1
+    assert ids(server).count("d7.md") == 1 + MAX_ATTEMPTS
+
+
+async def test_what_does_not_pass_ends_the_shard_at_once(tmp_path):
+    class Refusing(Server):
+        async def ingest(self, documents):
+            async for document in documents:
+                yield self.refused(document)
+
+        def refused(self, document):
+            raise PermissionDenied("needs the role ingest")
+
+    server = Refusing()
+    pauses: list[float] = []
+    with pytest.raises(PermissionDenied):
+        await run(tmp_path, server, pauses=pauses)
+    assert pauses == []
+
+
+async def test_a_shard_that_is_started_again_reads_nothing_that_was_done(tmp_path):
+    manifest = manifest_of(tmp_path, 20)
+    with pytest.raises(SearchUnavailable):
+        await run(tmp_path, Server(fails_after=[8] + [0] * 50), manifest=manifest)
+    for number in range(8):
+        (tmp_path / f"d{number}.md").unlink()
+    server = Server()
+    place = place_of(str(tmp_path), Shard())
+    report = await run(
+        tmp_path, server, manifest=manifest, report=read_report(place, replace(FRESH, manifest=manifest))
+    )
+    assert report.position == 20
+
+
+async def test_a_manifest_that_changed_where_it_was_done_begins_again(tmp_path):
+    done = replace(
+        FRESH, failures=[], position=2, stored=2, digest=following(following(FRESH.digest, entry(1)), entry(2))
+    )
+    server = Server()
+    report = await run(tmp_path, server, report=done)
+    assert len(server.received) == 20
+    assert report.stored == 20
+
+
+async def test_a_complete_shard_does_nothing_and_one_whose_manifest_grew_goes_on(tmp_path):
+    manifest = manifest_of(tmp_path, 5)
+    report = await run(tmp_path, Server(), manifest=manifest)
+    server = Server()
+    report = await run(tmp_path, server, manifest=manifest, report=report)
+    assert ids(server) == []
+    longer = manifest_of(tmp_path, 8)
+    report = await run(tmp_path, server, manifest=longer, report=report)
+    assert ids(server) == ["d5.md", "d6.md", "d7.md"]
+    assert (report.position, report.starts) == (8, 3)
+
+
+async def test_a_large_file_is_sent_in_parts_and_never_held(tmp_path):
+    manifest = manifest_of(tmp_path, 1)
+    large = tmp_path / "large.txt"
+    large.write_bytes(b"x" * 3_000_000)
+    with open(manifest, "a") as file:  # noqa: PTH123, ASYNC230  # a line more
+        file.write(Entry("large.txt", str(large), 3_000_000, "").line + "\n")
+    server = Server()
+    await run(tmp_path, server, manifest=manifest)
+    assert not isinstance(server.received[1].data, bytes)
