@@ -34,6 +34,7 @@ __all__ = ["TritonEmbedder"]
 MODEL = "minilm"
 VERSION = "1"  # pinned: another version is another fingerprint
 BATCH = 32  # the model's max_batch_size in deploy/triton/embedding
+SENDERS = 2  # requests of one call at once: while Triton computes one, the next is there
 LENGTHS = (32, 64, 128, MAX_TOKENS)  # a query fits the first, a chunk the last two
 KEEPALIVE_MS = 310_000  # Triton allows a ping every 300 s unless told otherwise, and hangs up on who asks more often
 
@@ -90,8 +91,18 @@ class TritonEmbedder:
         budget.check("embed")
         tokens = await asyncio.to_thread(lambda: [self._tokenizer.ids(text) for text in texts])
         vectors = np.empty((len(texts), DIM), np.float32)
-        for places in _batches([len(each) for each in tokens]):
-            vectors[places] = await self._encode([tokens[place] for place in places], budget)
+        waiting = _batches([len(each) for each in tokens])
+
+        async def send() -> None:
+            for places in waiting:  # shared by all senders: each takes the next one
+                vectors[places] = await self._encode([tokens[place] for place in places], budget)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(SENDERS, len(tokens))):
+                    group.create_task(send())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
         return vectors
 
     async def _encode(self, tokens: Sequence[Sequence[int]], budget: Budget) -> FloatArray:

@@ -61,6 +61,7 @@ RETRIEVALS_PER_PROCESSOR: Final = 2  # one computes while the other waits for SQ
 INGEST_METHOD: Final = "/rag.retriever.v1.DocumentService/IngestDocuments"
 # Bytes a message may have. A document is at most 3 MiB in one message, a part 1 MiB; the rest is metadata and groups.
 DOCUMENT_MESSAGE_BYTES: Final = (3 << 20) + (512 << 10)
+TRITON_CALLS: Final = 4  # see settings.embedding_calls
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +167,8 @@ async def _bindings(
         embedder=shared.embedder,
         tokens=token_spans(shared.embedder),
     )
-    limits = WriterLimits(settings.max_document_bytes, settings.ingest_bytes_in_flight)
+    calls = settings.embedding_calls or (TRITON_CALLS if settings.embedder == "triton" else 1)
+    limits = WriterLimits(settings.max_document_bytes, settings.ingest_bytes_in_flight, calls)
     writer = ObservedWriter(SettledWriter(DocumentWriter(tools, limits), leaves.heads), shared.telemetry)
     pipeline = RetrievalPipeline(
         _sources(leaves, snapshots, shared, await open_reranker(stack, settings, shared.telemetry)),

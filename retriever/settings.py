@@ -89,6 +89,11 @@ class RetrieverSettings(ServiceSettings):
         description="Passages of the fused order that the reranker judges; the rest keep their places.",
     )
 
+    # Triton joins equal lengths of up to four documents into one run; more calls only wait there instead of here.
+    embedding_calls: int = Field(
+        0, ge=0, le=64, description="Documents embedded at the same time. 0: one in this process, four on Triton."
+    )
+
     # 250 ms is the original's; at 20k chunks both legs and the embedding take some 20 ms on two cores.
     retrieval_timeout_ms: Annotated[int, Also("RETRIEVAL_TIMEOUT_MS")] = Field(
         250, ge=1, le=5_000, description="Milliseconds from the snapshot to the reranker; late legs are left out."

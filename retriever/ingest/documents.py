@@ -3,7 +3,7 @@
 Rule 1: an equal document costs a hash and two reads. Only what changed is parsed, cut and embedded.
 Rule 2: nothing is visible before the commit, and what is acknowledged stays. A failed document leaves the one before.
 Rule 3: the collection's first document fixes its embedder for good; other vectors never enter it.
-Rule 4: memory is bounded: by bytes of documents worked on, and by one bulk embedding at a time.
+Rule 4: memory is bounded: by bytes of documents worked on, and by bulk embeddings at a time.
 """
 
 from __future__ import annotations
@@ -84,10 +84,18 @@ class WriterTools:
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """Attributes: max_document_bytes: as sent. bytes_in_flight: over all documents worked on at the same time."""
+    """What a writer takes on.
+
+    Attributes:
+        max_document_bytes: As sent.
+        bytes_in_flight: Over all documents worked on at the same time.
+        embedding_calls: Bulk calls of the embedder at the same time. In process one is all there is to have: a second
+            would stand in the way of queries. A model server joins the chunks of several into its batches.
+    """
 
     max_document_bytes: int = 32 << 20
     bytes_in_flight: int = 64 << 20
+    embedding_calls: int = 1
 
 
 class DocumentWriter:
@@ -110,8 +118,7 @@ class DocumentWriter:
         self._limits = limits
         self._now = now
         self._gate = ByteGate(limits.bytes_in_flight)
-        # The embedder's lanes are the parallelism; a second bulk call would stand in the way of queries.
-        self._embedding = asyncio.Semaphore(1)
+        self._embedding = asyncio.Semaphore(limits.embedding_calls)
 
     async def put(self, identity: Identity, collection: str, source: DocumentSource, budget: Budget) -> PutResult:
         """Store a document, replacing the one with its id; returns once it is durable and visible.

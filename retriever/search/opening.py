@@ -126,9 +126,7 @@ async def _cluster(stack: AsyncExitStack, settings: RetrieverSettings, process: 
     )
     await stack.enter_async_context(_janitor(stores, upkeep, process).running())
     exports = ExportSources(store.heads, store.records, dense, store.lexical)
-    return Leaves(
-        stores, heads, dense, store.lexical, store.heads, store.leases, exports, upkeep, cluster.migration
-    )
+    return Leaves(stores, heads, dense, store.lexical, store.heads, store.leases, exports, upkeep, cluster.migration)
 
 
 async def open_migration(stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Migrates:

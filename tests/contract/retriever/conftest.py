@@ -164,7 +164,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, embedder, *, clock=time.monotonic, **settings):
+async def running(folder: Path, embedder, /, *, clock=time.monotonic, **settings):
     """A retriever on this data folder; `embedder` None makes it lexical only."""
     keys = folder / "keys.json"
     keys.parent.mkdir(exist_ok=True)
