@@ -13,6 +13,7 @@ ROOTS = {
     "istio/gateway-api": ISTIO / "gateway-api",
     "overlays/kind": DEPLOY / "overlays" / "kind",
     "overlays/gke": DEPLOY / "overlays" / "gke",
+    "ingest": DEPLOY / "ingest",
 }
 STRICT = ("apply", "--server-side", "--validate=strict", "--dry-run=server", "-f", "-")
 
