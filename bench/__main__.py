@@ -2,7 +2,8 @@
 
 The corpus is ingested once per size, embedder and chunker into a cache outside the tree; later runs take a minute.
 Exits with 1 when a goal is missed; `-o json` prints the figures for a program. `make bench ARGS=capacity` measures
-what one retriever carries, `make bench ARGS=scaling` what the autoscaler makes of that.
+what one retriever carries, `make bench ARGS=scaling` what the autoscaler makes of that,
+`make bench ARGS=bulk` bulk ingestion.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from askmesh.client import AsyncClient
+from bench import bulk
 from bench.installation import Installation, start, stop
 from bench.scaling import capacity, ramp
 from bench.speed import asks, corpus, floors
@@ -45,6 +47,8 @@ def main() -> int:
             return capacity.run(arguments, _folder(DEFAULT_CHUNKS))
         case ["scaling", *arguments]:
             return ramp.run(arguments)
+        case ["bulk", *arguments]:
+            return bulk.main(arguments)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--chunks", type=int, default=DEFAULT_CHUNKS, help="size of the corpus (default 20,000)")
     parser.add_argument("--asks", type=int, default=200, help="asks a measurement (default 200)")
