@@ -257,7 +257,7 @@ class AsyncClient:
             request = backup_pb2.ExportCollectionRequest(collection=collection)
         call = self._backups.ExportCollection(request, timeout=timeout_s, metadata=self._metadata)
         try:
-            with _typed_errors():
+            with typed_errors():
                 async for part in call:
                     yield part
         finally:
@@ -286,7 +286,7 @@ class AsyncClient:
         sending = Import(target, data)
         call = self._backups.ImportCollection(sending.requests(), timeout=timeout_s, metadata=self._metadata)
         try:
-            with _typed_errors():
+            with typed_errors():
                 async for result in sending.results(call):
                     yield result
         finally:

@@ -187,13 +187,13 @@ async def _bindings(
     )
     tokens = PageTokens(settings.page_token_key.get_secret_value().encode() or secrets.token_bytes(32))
     stream = StreamLimits(settings.documents_in_flight, settings.document_timeout_s, settings.max_document_bytes)
-    return _bound(
+    upkeep = maintenance.MaintenanceService(Operations(settings, shared, leaves.upkeep, leaves.migration))
+    used = _bound(
         RetrieverService(retrieval, reader, leaves.heads, default_top_k=settings.default_top_k),
         DocumentService(writer, reader, tokens, stream_limits=stream),
         CollectionService(writer, reader, tokens),
-        maintenance.MaintenanceService(Operations(settings, shared, leaves.upkeep, leaves.migration)),
-        backup,
     )
+    return (*used, maintenance.bound(upkeep), backup_service.bound(backup))
 
 
 def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process, reranker: Reranker | None) -> RetrievalSources:
@@ -210,11 +210,7 @@ def _sources(leaves: Leaves, snapshots: SnapshotReader, shared: Process, reranke
 
 
 def _bound(
-    retriever: RetrieverService,
-    documents: DocumentService,
-    collections: CollectionService,
-    upkeep: maintenance.MaintenanceService,
-    backup: backup_service.BackupService,
+    retriever: RetrieverService, documents: DocumentService, collections: CollectionService
 ) -> Sequence[ServiceBinding]:
     return (
         ServiceBinding(
@@ -231,6 +227,4 @@ def _bound(
             collection_pb2_grpc.add_CollectionServiceServicer_to_server,
             collections,
         ),
-        maintenance.bound(upkeep),
-        backup_service.bound(backup),
     )

@@ -154,6 +154,7 @@ def _record_row(record: DocumentRecord) -> dict[str, Any]:
         "metadata": _metadata_row(record.metadata),
         "groups": list(record.groups),
         "content_hash": record.content_hash,
+        "source_hash": record.source_hash,
         "chunk_count": record.chunk_count,
         "text_chars": record.text_chars,
         "size_bytes": record.size_bytes,

@@ -215,6 +215,7 @@ def _record(row: Mapping[str, Any]) -> DocumentRecord:
         text_chars=_count(row["text_chars"]),
         size_bytes=_count(row["size_bytes"]),
         updated_at=from_micros(_count(row["updated_at"])),
+        source_hash=_text(row["source_hash"]),
     )
     found = Violations()
     checks.document_id(record.document_id, found)

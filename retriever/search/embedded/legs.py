@@ -11,7 +11,6 @@ import numpy as np
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
 from embedding.ports import FloatArray
-from embedding.ports import FloatArray
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.resident import ResidentRows
 from retriever.search.embedded.rows import (
