@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 from rag.retriever.v1 import maintenance_pb2 as pb
@@ -12,7 +15,7 @@ from chassis.errors import CollectionNotFound, InvalidRequest, PermissionDenied,
 from tests.contract.retriever.conftest import ids, refused, running
 from tests.contract.retriever.test_cluster import clustered
 
-LEAVES = {"embedded": running, "cluster": clustered}
+LEAVES: dict[str, Callable[..., AbstractAsyncContextManager[Any]]] = {"embedded": running, "cluster": clustered}
 MARKDOWN = "# Tools\n\nThe spanner tightens bolts.\n\n## Care\n\nOil the hinge once a year."
 
 
