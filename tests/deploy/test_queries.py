@@ -106,10 +106,11 @@ async def started(stack: AsyncExitStack, folder: Path) -> list[Scraped]:
 
     ports = free_ports(4)
     common: list[dict[str, Any]] = [{"metrics_listen": f"{HOST}:{port}", "log_level": "error"} for port in ports]
-    stored = load(RetrieverSettings, listen=f"{HOST}:0", data_folder=folder / "data", **common[0])
+    patient = {"retrieval_timeout_ms": 5_000}  # what is asked here is what is counted, not how fast
+    stored = load(RetrieverSettings, listen=f"{HOST}:0", data_folder=folder / "data", **patient, **common[0])
     retrieving = await serve("retriever", "stable", retriever.app.build(stored), ports[0])
     prices = {"price_per_million_prompt_tokens": 1.0, "price_per_million_completion_tokens": 2.0}
-    asked = {"listen": f"{HOST}:0", "retriever_address": retrieving, **prices}
+    asked = {"listen": f"{HOST}:0", "retriever_address": retrieving, "retrieve_timeout_ms": 5_000, **prices}
     plain = load(OrchestratorSettings, **asked, **common[1])
     orchestrating = await serve("orchestrator", "stable", orchestrator.app.build(plain), ports[1])
     asleep = {"generator": "triton", "triton_address": f"{HOST}:1", "triton_scales_to_zero": True}

@@ -16,7 +16,15 @@ from contextlib import AsyncExitStack
 
 import grpc
 import pytest
-from rag.retriever.v1 import document_pb2, document_pb2_grpc, filter_pb2, retriever_pb2, retriever_pb2_grpc
+from rag.retriever.v1 import (
+    document_pb2,
+    document_pb2_grpc,
+    filter_pb2,
+    maintenance_pb2,
+    maintenance_pb2_grpc,
+    retriever_pb2,
+    retriever_pb2_grpc,
+)
 
 from chassis.address import socket_folder
 from chassis.budget import Budget
@@ -197,6 +205,7 @@ async def test_kills_in_the_middle_of_commits_show_no_reader_half_a_commit_a_gho
                 await campaign.strike(kind, cluster, chance)
             await campaign.progress(2 * DOCUMENTS)
             campaign.stopping = True
+        await _verify(reader.channel)
         for process in (first, second, reader):
             await process.kill()
         await _check_the_end(cluster, campaign.histories)
@@ -205,6 +214,15 @@ async def test_kills_in_the_middle_of_commits_show_no_reader_half_a_commit_a_gho
     for name, count in sorted(campaign.counts.items()):
         record_property(name, count)
     assert all(history.shown for history in campaign.histories)
+
+
+async def _verify(channel) -> None:
+    """What an operator would see: nothing is wrong, though the janitor has not yet swept after everybody who died."""
+    request = maintenance_pb2.VerifyCollectionRequest(collection=COLLECTION)
+    call = maintenance_pb2_grpc.MaintenanceServiceStub(channel).VerifyCollection(request, timeout=TIMEOUT_S)
+    report = [answer async for answer in call][-1].report
+    assert report.collection == COLLECTION
+    assert list(report.findings) == []
 
 
 async def _check_the_end(cluster, histories) -> None:
