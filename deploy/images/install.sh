@@ -19,5 +19,6 @@ find lib -name direct_url.json -delete
 find lib -type f \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.h' -o -name '*.hpp' \) -delete
 find lib -type d \( -name tests -o -name test \) -prune -exec rm -r {} +
 # Bytecode that is valid whatever the clock says: the root file system is read-only, so none would be kept at run time.
-PYTHONHASHSEED=0 bin/python -m compileall -q --invalidation-mode unchecked-hash lib
+# -S: a package's .pth file would import others, whose bytecode would be there already, with a time in it.
+PYTHONHASHSEED=0 bin/python -S -m compileall -q -f --invalidation-mode unchecked-hash lib
 chmod -R u=rwX,go=rX .

@@ -208,16 +208,14 @@ for path in ("/healthz", "/readyz", "/"):
 """
 
 
-def test_an_image_built_twice_is_the_same_image(store):
+def test_an_image_built_twice_holds_the_same_files(store):
     """Every stage runs again, packages and model included; only Debian's builder is taken as it is."""
     store.build("tools", debian="localhost/debian-tools")
     with store.root(image("retriever")) as root:
         first = contents(root)
-    digest = store.inspect(image("retriever"))["FromImageDigest"]
 
     store.build("retriever", debian=image("tools"), options="--no-cache")
 
     with store.root(image("retriever")) as root:
         second = contents(root)
     assert {path for path in first.keys() | second.keys() if first.get(path) != second.get(path)} == set()
-    assert store.inspect(image("retriever"))["FromImageDigest"] == digest
