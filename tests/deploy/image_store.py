@@ -92,7 +92,7 @@ def opened() -> Iterator[Store]:
 
 
 def _prepare(store: Store, home: Path) -> None:
-    if store.folder.exists() and _bytes(store.folder) > MAX_STORE_BYTES:
+    if store.folder.exists() and (_bytes(store.folder) > MAX_STORE_BYTES or not _is_whole(store)):
         shutil.rmtree(store.folder)
     store.folder.mkdir(exist_ok=True)
     (store.folder / "storage.conf").write_text(
@@ -102,6 +102,19 @@ def _prepare(store: Store, home: Path) -> None:
         container = store.buildah("from", "scratch")
         store.buildah("add", "-q", container, str(home / images.DEBIAN), "/")
         store.buildah("commit", "-q", "--rm", container, DEBIAN)
+
+
+def _is_whole(store: Store) -> bool:
+    """Whether the Debian in it can be built from: one who was killed in the middle of a step may have left half a layer."""
+    if not (store.folder / "storage.conf").exists():
+        return False
+    begun = subprocess.run(
+        ["buildah", "from", "--pull=never", DEBIAN],
+        env=store.environment, capture_output=True, text=True, timeout=BUILD_LIMIT_S, check=False,
+    )  # fmt: skip
+    if begun.returncode == 0:
+        store.buildah("rm", begun.stdout.strip())
+    return begun.returncode == 0
 
 
 def _bytes(folder: Path) -> int:
