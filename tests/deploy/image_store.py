@@ -105,7 +105,7 @@ def _prepare(store: Store, home: Path) -> None:
 
 
 def _is_whole(store: Store) -> bool:
-    """Whether the Debian in it can be built from: one who was killed in the middle of a step may have left half a layer."""
+    """Whether its Debian can be built from: one who was killed in the middle of a step may have left half a layer."""
     if not (store.folder / "storage.conf").exists():
         return False
     begun = subprocess.run(
