@@ -93,15 +93,24 @@ def opened() -> Iterator[Store]:
 
 def _prepare(store: Store, home: Path) -> None:
     if store.folder.exists() and (_bytes(store.folder) > MAX_STORE_BYTES or not _is_whole(store)):
-        shutil.rmtree(store.folder)
+        _clear(store.folder)
     store.folder.mkdir(exist_ok=True)
     (store.folder / "storage.conf").write_text(
         f'[storage]\ndriver = "overlay"\ngraphroot = "{store.folder}/graph"\nrunroot = "{store.folder}/run"\n'
     )
+    store.buildah("rm", "--all")  # of runs that were killed; the lock says that nobody uses them
     if DEBIAN not in store.buildah("images", "--format", "{{.Name}}").split():
         container = store.buildah("from", "scratch")
         store.buildah("add", "-q", container, str(home / images.DEBIAN), "/")
         store.buildah("commit", "-q", "--rm", container, DEBIAN)
+
+
+def _clear(folder: Path) -> None:
+    """Take the store away, and first what a killed run left mounted in it."""
+    mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for place in sorted((each for each in mounted if each.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", place], check=True)
+    shutil.rmtree(folder)
 
 
 def _is_whole(store: Store) -> bool:
