@@ -177,6 +177,22 @@ def _ghosts(census: Census, store: str, before: CollectionHead, after: Collectio
             yield Finding(Kind.CHUNKS_GHOST, store, version=version, count=places.bit_count())
 
 
+def lacks_chunks(findings: Sequence[Finding]) -> bool:
+    """Whether a store did not find all it should."""
+    return any(finding.kind is Kind.CHUNKS_MISSING for finding in findings)
+
+
+def seen_always(reports: Sequence[CollectionReport]) -> list[Finding]:
+    """The last report's findings, of missing chunks only those that every report has."""
+    missing = [{_of(each) for each in report.findings if each.kind is Kind.CHUNKS_MISSING} for report in reports]
+    always = set.intersection(*missing)
+    return [each for each in reports[-1].findings if each.kind is not Kind.CHUNKS_MISSING or _of(each) in always]
+
+
+def _of(finding: Finding) -> tuple[str, int]:
+    return finding.store, finding.version
+
+
 def is_confirmed(finding: Finding, now: CollectionHead, *, has_record: bool, has_chunks: bool) -> bool:
     """Whether it still holds. The head was read first: a version that it does not call dead and that has a record is
     alive; the purger removes chunks, then the record, then the entry.

@@ -20,6 +20,8 @@ from retriever.upkeep.findings import (
     Progress,
     is_confirmed,
     judged,
+    lacks_chunks,
+    seen_always,
 )
 from retriever.upkeep.ports import ChunkAudit, UpkeepStores, every_version, is_readable
 from retriever.upkeep.repair import Repairer
@@ -29,7 +31,10 @@ logger = logging.getLogger(__name__)
 PAGE: Final = 1_000  # records read at a time
 CONFIRMED_AT_ONCE: Final = 500
 ATTEMPTS: Final = 3  # of a check during which the collection was replaced
+LOOKS: Final = 3  # at what seems to be missing
 Event = Progress | CollectionReport
+Counted = tuple[CollectionHead, CollectionReport]
+"""What one look found, and the head that was read after it."""
 
 
 class Verifier:
@@ -50,18 +55,11 @@ class Verifier:
             CollectionNotFound, CatalogueUnavailable, SearchUnavailable, DeadlineExceeded.
             Conflict: the collection was replaced again and again.
         """
-        for _ in range(ATTEMPTS):
-            before = await self._head(tenant, name, budget)
-            census = Census()
-            async for progress in self._count(before, census, budget):
-                yield progress
-            after = await self._head(tenant, name, budget)
-            if after.snapshot.uid == before.snapshot.uid:
-                break
-        else:
-            raise Conflict("the collection was replaced during the check: try again", retry_after_s=1.0)
-        report = judged(census, before, after, list(self._audits(after)))
-        findings = await self._confirmed(after, report.findings, budget)
+        counted: list[Counted] = []
+        async for progress in self._looks(tenant, name, counted, budget):
+            yield progress
+        after, report = counted[-1]
+        findings = await self._confirmed(after, seen_always([each for _, each in counted]), budget)
         if repair and findings:
             repaired: list[Finding] = []
             async for batch in self._repairer.repair(after, findings, budget=budget):
@@ -69,6 +67,24 @@ class Verifier:
                 yield Progress("repair", len(repaired), len(findings))
             findings = repaired
         yield replace(report, findings=tuple(findings))
+
+    async def _looks(self, tenant: str, name: str, counted: list[Counted], budget: Budget) -> AsyncIterator[Progress]:
+        """Count, and again while chunks seem to be missing: a graph that is written to may miss one once."""
+        while not counted or (len(counted) < LOOKS and lacks_chunks(seen_always([each for _, each in counted]))):
+            async for progress in self._look(tenant, name, counted, budget):
+                yield progress
+
+    async def _look(self, tenant: str, name: str, counted: list[Counted], budget: Budget) -> AsyncIterator[Progress]:
+        for _ in range(ATTEMPTS):
+            before = await self._head(tenant, name, budget)
+            census = Census()
+            async for progress in self._count(before, census, budget):
+                yield progress
+            after = await self._head(tenant, name, budget)
+            if after.snapshot.uid == before.snapshot.uid:
+                counted.append((after, judged(census, before, after, list(self._audits(after)))))
+                return
+        raise Conflict("the collection was replaced during the check: try again", retry_after_s=1.0)
 
     async def _head(self, tenant: str, name: str, budget: Budget) -> CollectionHead:
         head = await self._stores.heads.get(tenant, name, budget=budget)

@@ -216,6 +216,33 @@ async def test_writes_and_purges_during_a_check_are_no_findings(leaves, stores, 
         is_over.set()
 
 
+class FindsLess:
+    """A store whose search misses the first chunk of its first `times` scans, as a graph may that is written to."""
+
+    def __init__(self, store, times):
+        self._store = store
+        self._times = times
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def found(self, tenant, uid, *, budget):
+        self._times -= 1
+        skipped = 1 if self._times >= 0 else 0
+        async for batch in self._store.found(tenant, uid, budget=budget):
+            yield batch[skipped:]
+            skipped = 0
+
+
+@pytest.mark.parametrize(("times", "findings"), [(2, 0), (3, 1)])
+async def test_only_what_no_look_finds_is_missing(leaves, filled, times, findings):
+    stores = upkeep_stores(leaves)
+    stores = replace(stores, lexical=FindsLess(stores.lexical, times))
+    verifier = Verifier(stores, Repairer(stores, recipe, owner="operator", now=lambda: WALL))
+    report = await checked(verifier)
+    assert len(report.findings) == findings
+
+
 async def test_what_no_head_names_is_swept_after_it_was_seen_twice(leaves, filled):
     late = [written("late", 1, 0, ["word"])]
     for store in (leaves.dense, leaves.lexical):
