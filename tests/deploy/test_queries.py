@@ -3,14 +3,12 @@ that they do not declare."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import re
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,8 @@ import orchestrator.metrics
 import retriever.app
 import retriever.metrics
 from askmesh.rig import prometheus
-from askmesh.rig.process import HOST, POLL_S, Recipe, Server, free_ports, running
+from askmesh.rig.process import HOST, free_ports
+from askmesh.rig.prometheus import running_prometheus
 from chassis.metrics import CHASSIS_METRICS
 from chassis.settings import load
 from chassis.telemetry import Kind
@@ -37,42 +36,14 @@ from gateway.settings import GatewaySettings
 from orchestrator.settings import OrchestratorSettings
 from retriever.settings import RetrieverSettings
 from tests.deploy.queries import OBSERVABILITY, RULES, all_queries, rules
+from tests.deploy.scraping import WAIT_S, Prometheus, Scraped, scrape_config
 from tests.rig import missing
+from tests.rig_servers import rigged
 
 QUERIES = all_queries()
-WAIT_S = 60.0
 OURS = re.compile(r"\b(?:askmesh|rag|grpc|http_server)_\w+")
 DECLARED = (*CHASSIS_METRICS, *gateway.metrics.ALL, *orchestrator.metrics.METRICS, *retriever.metrics.RETRIEVER_METRICS)
 LABELS = ("grpc_service", "grpc_method", "grpc_code")
-
-
-@dataclass(frozen=True, slots=True)
-class Prometheus:
-    url: str
-
-    async def ask(self, expr: str) -> list[dict[str, Any]]:
-        """An instant query's vector."""
-        async with httpx.AsyncClient(timeout=WAIT_S) as client:
-            reply = (await client.get(f"{self.url}/api/v1/query", params={"query": expr})).json()
-        assert reply["status"] == "success", reply
-        found: list[dict[str, Any]] = reply["data"]["result"]
-        return found
-
-    async def until(self, expr: str) -> None:
-        """Return once a query finds something."""
-        async with asyncio.timeout(WAIT_S):
-            while not await self.ask(expr):  # noqa: ASYNC110  # Prometheus tells nobody
-                await asyncio.sleep(POLL_S)
-
-
-@dataclass(frozen=True, slots=True)
-class Scraped:
-    """One of our services."""
-
-    app: str
-    role: str
-    address: str
-    port: int
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -81,7 +52,8 @@ async def scraped(tmp_path_factory) -> AsyncIterator[Prometheus]:
     folder = tmp_path_factory.mktemp("scraped")
     async with AsyncExitStack() as stack:
         services = await started(stack, folder)
-        server = await stack.enter_async_context(running(recipe(folder, services), folder / "prometheus"))
+        config = scrape_config(services, every="1s")
+        server = await stack.enter_async_context(rigged(lambda: running_prometheus(folder / "prometheus", config)))
         found = Prometheus(server.url)
         await found.until(f'count(up{{job="askmesh"}} == 1) == {len(services)}')
         for turn in ("before", "after"):  # a rate is what came between two scrapes
@@ -140,36 +112,6 @@ async def used(services: list[Scraped], turn: str) -> None:
             reply = await client.post("/v1/collections/docs:ask", json={"question": asked})
             assert reply.status_code == 200, reply.text
         assert (await client.post("/v1/collections/nowhere:ask", json={"question": "?"})).status_code == 404
-
-
-def recipe(folder: Path, services: list[Scraped]) -> Recipe:
-    """Prometheus on the manifests' own configuration: their rules and jobs, with targets instead of a cluster."""
-    found = prometheus.PART.find() or missing(prometheus.PART.name)
-    config = yaml.safe_load((OBSERVABILITY / "prometheus" / "prometheus.yml").read_text())
-    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    config["rule_files"] = [str(RULES / "*.yaml")]
-    job = next(each for each in config["scrape_configs"] if each["job_name"] == "askmesh")
-    targets = [
-        {"targets": [f"{HOST}:{each.port}"], "labels": {"app": each.app, "role": each.role, "version": "v1"}}
-        for each in services
-    ]
-    config["scrape_configs"] = [{"job_name": job["job_name"], "static_configs": targets}]
-    written = folder / "prometheus.yml"
-    written.write_text(yaml.safe_dump(config))
-
-    def command(ports: Mapping[str, int]) -> list[str]:
-        line = [str(found / "prometheus"), f"--config.file={written}", f"--storage.tsdb.path={folder / 'tsdb'}"]
-        return [*line, f"--web.listen-address={HOST}:{ports['http']}"]
-
-    return Recipe("prometheus", prometheus.PART.version, ["http"], command, is_ready)
-
-
-async def is_ready(server: Server) -> bool:
-    try:
-        async with httpx.AsyncClient() as client:
-            return (await client.get(f"{server.url}/-/ready")).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.asyncio(loop_scope="module")
