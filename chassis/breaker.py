@@ -72,6 +72,33 @@ class _Outcome:
     is_slow: bool
 
 
+class _Window:
+    """The outcomes of the last `window_s`, counted as they come and go: thousands a second pass through here."""
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._outcomes: deque[_Outcome] = deque()
+        self.failures = 0
+        self.slow = 0
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def add(self, outcome: _Outcome) -> None:
+        self._outcomes.append(outcome)
+        self._count(outcome, 1)
+        while self._outcomes and self._outcomes[0].at <= outcome.at - self._window_s:
+            self._count(self._outcomes.popleft(), -1)
+
+    def clear(self) -> None:
+        self._outcomes.clear()
+        self.failures = self.slow = 0
+
+    def _count(self, outcome: _Outcome, step: int) -> None:
+        self.failures += step * outcome.is_failure
+        self.slow += step * outcome.is_slow
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One call through the breaker: when it began, and in which epoch (a late answer from before says nothing)."""
@@ -105,7 +132,7 @@ class Breaker:
         self._clock = clock
         self._error = error
         self._limits = thresholds or Thresholds()
-        self._outcomes: deque[_Outcome] = deque()
+        self._outcomes = _Window(self._limits.window_s)
         self._state = State.CLOSED
         self._opened_at = 0.0
         self._epoch = 0
@@ -190,19 +217,15 @@ class Breaker:
         if entry.is_probe:
             self._enter(State.OPEN if outcome.is_failure or outcome.is_slow else State.CLOSED)
             return
-        self._outcomes.append(outcome)
-        if self._is_tripped(now):
+        self._outcomes.add(outcome)
+        if self._is_tripped():
             self._enter(State.OPEN)
 
-    def _is_tripped(self, now: float) -> bool:
-        while self._outcomes and self._outcomes[0].at <= now - self._limits.window_s:
-            self._outcomes.popleft()
-        count = len(self._outcomes)
-        if count < self._limits.min_calls:
+    def _is_tripped(self) -> bool:
+        seen, limits = self._outcomes, self._limits
+        if len(seen) < limits.min_calls:
             return False
-        failures = sum(outcome.is_failure for outcome in self._outcomes)
-        slow = sum(outcome.is_slow for outcome in self._outcomes)
-        return failures >= self._limits.failure_rate * count or slow >= self._limits.slow_rate * count
+        return seen.failures >= limits.failure_rate * len(seen) or seen.slow >= limits.slow_rate * len(seen)
 
     def _enter(self, state: State) -> None:
         self._state = state

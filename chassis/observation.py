@@ -11,9 +11,11 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import grpc
 from opentelemetry.trace import Span, SpanKind, StatusCode
+from prometheus_client import Gauge, Histogram
 
 from chassis import metrics, status
 from chassis.context import VARIANT_HEADER, accepted_variant
@@ -43,6 +45,15 @@ class Observed:
         self.error = error
 
 
+class _Watched(NamedTuple):
+    """A method's own numbers: finding them by their labels for every call costs more than counting."""
+
+    labels: tuple[str, str]
+    in_flight: Gauge
+    seconds: Histogram
+    waited: Histogram
+
+
 class ServerObserver:
     """Watches the calls of one server."""
 
@@ -53,31 +64,40 @@ class ServerObserver:
         self._in_flight = telemetry.gauge(metrics.SERVER_IN_FLIGHT)
         self._shed = telemetry.counter(metrics.SHED)
         self._waited = telemetry.histogram(metrics.WAIT_SECONDS)
+        self._watched: dict[str, _Watched] = {}  # by full name: bound methods, and "unknown"
 
     @contextmanager
     def observe(self, service: str, method: str, headers: Mapping[str, str], request_id: str) -> Iterator[Observed]:
         """Watch one call from its arrival to its status."""
-        labels = (service, method.rpartition("/")[2])
+        watched = self._of(service, method)
         observed, started = Observed(), _now()
-        in_flight = self._in_flight.labels(*labels)
-        in_flight.inc()
+        watched.in_flight.inc()
         try:
             if service.startswith(_SILENT):
                 yield observed
             else:
-                with self._span(labels, headers, request_id) as span:
+                with self._span(watched.labels, headers, request_id) as span:
                     try:
                         yield observed
                     finally:
                         finish_span(span, observed.code, observed.error)
-                        _report(labels, observed, request_id, _now() - started)
+                        _report(watched.labels, observed, request_id, _now() - started)
         finally:
-            in_flight.dec()
-            self._count(labels, observed, _now() - started)
+            watched.in_flight.dec()
+            self._count(watched, observed, _now() - started)
 
     def admitted(self, service: str, method: str, waited_s: float) -> None:
         """A call got its place, after waiting this long."""
-        self._waited.labels(service, method.rpartition("/")[2]).observe(waited_s)
+        self._of(service, method).waited.observe(waited_s)
+
+    def _of(self, service: str, method: str) -> _Watched:
+        found = self._watched.get(method)
+        if found is None:
+            labels = (service, method.rpartition("/")[2])
+            found = self._watched[method] = _Watched(
+                labels, self._in_flight.labels(*labels), self._seconds.labels(*labels), self._waited.labels(*labels)
+            )
+        return found
 
     @contextmanager
     def _span(self, labels: tuple[str, str], headers: Mapping[str, str], request_id: str) -> Iterator[Span]:
@@ -88,11 +108,11 @@ class ServerObserver:
         with self._telemetry.span("/".join(labels), attributes, kind=SpanKind.SERVER, parent=parent) as span:
             yield span
 
-    def _count(self, labels: tuple[str, str], observed: Observed, took_s: float) -> None:
-        self._handled.labels(*labels, observed.code.name).inc()
-        self._seconds.labels(*labels).observe(took_s)
+    def _count(self, watched: _Watched, observed: Observed, took_s: float) -> None:
+        self._handled.labels(*watched.labels, observed.code.name).inc()
+        watched.seconds.observe(took_s)
         if isinstance(observed.error, Overloaded):
-            self._shed.labels(*labels).inc()
+            self._shed.labels(*watched.labels).inc()
 
 
 class ClientObserver:

@@ -180,10 +180,12 @@ class Telemetry:
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
     def _find(self, metric: Metric | str) -> Counter | Gauge | Histogram:
-        if isinstance(metric, Metric):
+        if isinstance(metric, str):
+            return self._declared[metric][1]
+        known = self._declared.get(metric.name)
+        if known is None or known[0] is not metric:
             self.declare(metric)
-            return self._declared[metric.name][1]
-        return self._declared[metric][1]
+        return self._declared[metric.name][1]
 
 
 @asynccontextmanager

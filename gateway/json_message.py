@@ -22,10 +22,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from chassis.errors import FieldViolation, MalformedMessage
 from gateway.json_faults import Json, find_faults
+from gateway.json_printer import to_dict
 
 MAX_DEPTH = 64  # a filter of 8 levels takes 24; protobuf itself refuses to encode more than 100
 MAX_NAMED_FAULTS = 16  # enough to repair a request by; a hostile one may hold thousands
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # json.loads takes half a pair; UTF-8 has no such character
 
 
@@ -126,14 +128,9 @@ def _refuse(faults: Iterator[FieldViolation], descriptor: Descriptor) -> None:
         raise MalformedMessage(text, metadata={"message": descriptor.name, "field": named[0].field})
 
 
-def to_dict(message: Message) -> dict[str, Json]:
-    """A message as proto JSON: lowerCamelCase; fields without presence always there: readers need no defaults."""
-    return json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
-
-
 def to_json(message: Message) -> bytes:
     return dump(to_dict(message))
 
 
 def dump(value: Json) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()

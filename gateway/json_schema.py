@@ -150,5 +150,5 @@ class SchemaWriter:
 
 
 def always_present(field: FieldDescriptor) -> bool:
-    """A response has it even at its default: it has no presence (see json_message.to_dict)."""
+    """A response has it even at its default: it has no presence (see json_printer.to_dict)."""
     return not field.has_presence

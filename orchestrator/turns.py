@@ -62,6 +62,9 @@ class Turns:
             self._places.release()
 
     async def _enter(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+            return
         began = self._clock()
         entering = asyncio.ensure_future(self._places.acquire())  # once: a place in the queue is kept
         is_in = False

@@ -2,7 +2,9 @@
 
 The retriever is a process of its own on one core, the driver is on another, so that neither slows the other. Arrivals
 are a Poisson process: a closed loop would wait for a slow server and never show the knee. Requests are what an
-orchestrator sends: the question with its embedding, five passages wanted.
+orchestrator sends: the question with its embedding, five passages wanted. Unloaded means that a request finds nothing
+else under way: arrivals so rare that two seldom meet, with the same pauses between them. One request after another
+would keep caches and clock warm, and its p95 is half of what the first caller of a quiet second sees.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ ALLOWED_SLOWDOWN: Final = 2.0  # issue 5's bar: p95 <= 2x unloaded
 ORIGINAL_RPS: Final = 15.0  # requests per second and replica in the original's autoscaler
 # What is asked of a replica, as a share of what it carries: the rest is for the minute until another pod answers.
 HEADROOM: Final = 0.7
+UNLOADED_RPS: Final = 1.0  # a retrieval takes some 20 ms of a core: one arrival in fifty meets another
+UNLOADED_S: Final = 120.0
 FIRST_RPS: Final = 5.0
 GROWTH: Final = 1.5  # between two rates until one is too high; then the interval is halved
 HALVINGS: Final = 3
@@ -61,7 +65,7 @@ class Step:
     """What was seen at one rate.
 
     Attributes:
-        rps: Arrivals per second; 0 is the unloaded measurement, one request after another.
+        rps: Arrivals per second; the lowest is the unloaded measurement.
         full: Share answered by both legs.
         refused: Share that got a status instead of an answer.
         cpu_ms: Processor time of the retriever per request.
@@ -93,7 +97,7 @@ class Replica:
 def run(arguments: Sequence[str], folder: Path) -> int:
     """The command; `folder` holds the embedded store with the corpus."""
     parser = argparse.ArgumentParser(prog="python -m bench capacity", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each rate (default 20)")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of each rate (default 40)")
     parser.add_argument("--write", action="store_true", help="write deploy/scaling/capacity.toml")
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text")
     options = parser.parse_args(arguments)
@@ -131,8 +135,9 @@ def target(steps: Sequence[Step]) -> int:
 async def measure(folder: Path, seconds: float) -> list[Step]:
     """Every rate that was tried, by rate; the first is the unloaded one."""
     async with _replica(folder) as replica:
-        await _unloaded(replica, 50)  # the store's pages, the connections
-        unloaded = await _unloaded(replica, 200)
+        for number in range(50):  # the store's pages, the connections
+            await _one(replica, number)
+        unloaded = await _loaded(replica, UNLOADED_RPS, UNLOADED_S)
         _say(f"unloaded: p95 {unloaded.p95_ms:.1f} ms")
         steps, good, bad = [unloaded], 0.0, math.inf
         rate = FIRST_RPS
@@ -164,13 +169,6 @@ def knee(steps: Sequence[Step]) -> float:
             break
         best = step.rps
     return best
-
-
-async def _unloaded(replica: Replica, count: int) -> Step:
-    cpu, seen = replica.cpu_s(), []
-    for number in range(count):
-        seen.append(await _one(replica, number))
-    return _step(0.0, seen, (replica.cpu_s() - cpu) / count)
 
 
 async def _loaded(replica: Replica, rps: float, seconds: float) -> Step:

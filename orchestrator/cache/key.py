@@ -22,6 +22,8 @@ from orchestrator.types import And, CacheKey, Comparison, Filter, Not, Or, Quest
 
 Json = str | int | float | bool | None | Sequence["Json"]
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineFingerprint:
@@ -105,7 +107,7 @@ def _unordered(values: list[Json]) -> Json:
 
 
 def _encode(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _hash(value: Json) -> str:

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from askmesh.rig import images
 from tests.rig import missing
 
@@ -83,7 +81,7 @@ def opened() -> Iterator[Store]:
     if home is None:
         missing("images", "run `make rig ARGS=images`")
     if os.geteuid() != 0:
-        pytest.skip("mounting images needs root")
+        missing("the right to mount images", "run the tests as root")
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         store = Store(home / "store")

@@ -105,8 +105,11 @@ def test_an_image_holds_what_its_service_needs_and_no_more(bills):
     numbers = {"numpy", "onnxruntime", "tokenizers"}
     parsers = {"lxml", "pypdfium2", "python-docx"}
     stores = {"weaviate-client", "opensearch-py"}
+    objects = {"fsspec", "s3fs", "gcsfs", "botocore"}
     assert names["gateway"].isdisjoint(numbers | parsers | stores | {"redis", "tritonclient"})
     assert names["ingest"].isdisjoint(numbers | parsers | stores | {"redis", "tritonclient", "starlette", "uvicorn"})
+    assert names["ingest"] >= objects
+    assert all(found.isdisjoint(objects) for name, found in names.items() if name != "ingest")
     assert names["orchestrator"] >= numbers | {"redis", "tritonclient"}
     assert names["orchestrator"].isdisjoint(parsers | stores | {"starlette", "uvicorn"})
     assert names["retriever"] >= numbers | parsers | stores
@@ -114,7 +117,9 @@ def test_an_image_holds_what_its_service_needs_and_no_more(bills):
 
 
 def test_a_locked_package_of_an_image_has_the_version_everything_was_tested_with(bills):
-    locks = "".join((ROOT / f"requirements/{name}.txt").read_text() for name in ("core", "cluster", "nodeps"))
+    locks = "".join(
+        (ROOT / f"requirements/{name}.txt").read_text() for name in ("core", "cluster", "objects", "nodeps")
+    )
     tested = dict(re.findall(r"^([a-z0-9.-]+)==([^\s\\]+)", locks, re.MULTILINE))
 
     installed = {
@@ -141,6 +146,16 @@ print(len(names))
         said = made.probe(image(name), code)
 
     assert int(said) > 20
+
+
+def test_the_ingestion_jobs_image_reads_object_stores(store):
+    code = """
+import fsspec
+for scheme in ("s3", "gs"):
+    print(fsspec.get_filesystem_class(scheme).__module__)
+"""
+    with pod(store) as made:
+        assert made.probe(image("ingest"), code).split() == ["s3fs.core", "gcsfs.core"]
 
 
 def test_a_container_can_write_nothing_but_its_tmp(store):

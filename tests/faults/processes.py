@@ -6,18 +6,21 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
 # `make faults` runs every campaign in full; `make test` a smaller one of each.
 IS_CAMPAIGN = os.environ.get("CAMPAIGN") == "1"
+LAST_LINES = 200  # of a service's errors
 
 
 @contextmanager
 def service(role, **settings):
-    """`askmesh serve ROLE`, ready; killed at the end."""
+    """`askmesh serve ROLE`, ready; killed at the end. What it said of errors is printed: a test that fails shows it."""
     names = {f"ASKMESH_{role.upper()}_{name.upper()}": str(value) for name, value in settings.items()}
-    names[f"ASKMESH_{role.upper()}_LOG_LEVEL"] = "error"  # nobody reads the pipe once it is ready
+    names[f"ASKMESH_{role.upper()}_LOG_LEVEL"] = "error"
     process = subprocess.Popen(
         [sys.executable, "-m", "askmesh", "serve", role],
         env={**os.environ, **names, "PYTHONUNBUFFERED": "1"},
@@ -26,13 +29,15 @@ def service(role, **settings):
         text=True,
     )
     assert process.stderr is not None
-    try:
-        assert any("serves at" in line for line in process.stderr)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+    with process.stderr, ThreadPoolExecutor(1) as reader:
+        try:
+            assert any("serves at" in line for line in process.stderr)
+            said = reader.submit(deque[str], process.stderr, LAST_LINES)
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+        sys.stdout.writelines(said.result())
 
 
 class Wire:

@@ -1,4 +1,8 @@
-"""The catalogue's heads and leases on SQLite: compare-and-swap is an UPDATE that names the revision it expects."""
+"""The catalogue's heads and leases on SQLite: compare-and-swap is an UPDATE that names the revision it expects.
+
+Every request reads a head first. This process alone writes the file, so the newest heads are in its memory too
+(docs/decisions/0061): a read of the file in its thread is 0.2 ms of an exact hit's 2.5.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import json
 import sqlite3
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from itertools import islice
 from typing import Any, Final
@@ -19,11 +25,63 @@ from retriever.search.upkeep_fields import read_upkeep, readable_head, upkeep_so
 from retriever.types import BUILD_SUFFIX, CollectionHead, FieldType, Lease, Snapshot, Staged
 
 PLACE: Final = "catalogue"
-_DECODED: Final = 1_024  # heads kept decoded: a full one (1,000 dead versions) takes 0.2 ms to read
+_KEPT: Final = 1_024  # heads in memory: a full one (1,000 dead versions) takes 0.2 ms to read, and 100 KB
 _COLUMNS: Final = "tenant, name, revision, generation, uid, body"
 
 Names = list[tuple[str, str]]
 Heads = list[CollectionHead]  # named here: inside the class `list` is the port's method
+
+
+class _NewestHeads:
+    """The newest heads, as this process wrote or read them. Called from the event loop and the writer's thread.
+
+    Rule 1: a write is here as soon as it is committed, before anything else is written and before it is acknowledged.
+    Rule 2: what was read from the file is kept only when nothing was written since before it was read.
+    Rule 3: after a write that failed, however, the file is asked: only it knows what became of it.
+    """
+
+    def __init__(self) -> None:
+        self._heads: OrderedDict[tuple[str, str], CollectionHead] = OrderedDict()
+        self._lock = threading.Lock()
+        self.writes = 0
+
+    def get(self, tenant: str, name: str) -> CollectionHead | None:
+        with self._lock:
+            if (head := self._heads.get((tenant, name))) is not None:
+                self._heads.move_to_end((tenant, name))
+            return head
+
+    @contextmanager
+    def writing(self, head: CollectionHead) -> Iterator[None]:
+        """Around a write of this collection's head."""
+        self.forget(head)
+        try:
+            yield
+        except BaseException:
+            self.forget(head)
+            raise
+
+    def was_written(self, head: CollectionHead) -> None:
+        with self._lock:
+            self.writes += 1
+            self._keep(head)
+
+    def was_read(self, head: CollectionHead, *, since: int) -> None:
+        """Args: since: `writes` of before the file was read."""
+        with self._lock:
+            if self.writes == since:
+                self._keep(head)
+
+    def forget(self, head: CollectionHead) -> None:
+        with self._lock:
+            self.writes += 1
+            self._heads.pop((head.tenant, head.name), None)
+
+    def _keep(self, head: CollectionHead) -> None:
+        self._heads[head.tenant, head.name] = head
+        self._heads.move_to_end((head.tenant, head.name))
+        if len(self._heads) > _KEPT:
+            self._heads.popitem(last=False)
 
 
 class SqliteHeads:
@@ -31,6 +89,7 @@ class SqliteHeads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._newest = _NewestHeads()
         self._decoded: OrderedDict[int, CollectionHead] = OrderedDict()  # by revision: none is ever used twice
         self._lock = threading.Lock()
 
@@ -42,7 +101,14 @@ class SqliteHeads:
             row = connection.execute(sql, (tenant, name)).fetchone()
             return None if row is None else self._read(row)
 
-        return await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, is_quick=True)
+        budget.check(PLACE)
+        if (known := self._newest.get(tenant, name)) is not None:
+            return known
+        writes = self._newest.writes
+        head = await self._database.read(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, is_quick=True)
+        if head is not None:
+            self._newest.was_read(head, since=writes)
+        return head
 
     async def swap(self, head: CollectionHead, *, budget: Budget) -> CollectionHead:
         """See retriever.ports.CollectionHeads. Durable before it returns."""
@@ -56,7 +122,15 @@ class SqliteHeads:
             )
             return stored
 
-        return await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, durable=True)
+        with self._newest.writing(head):
+            return await self._database.write(
+                work,
+                failure=CatalogueUnavailable,
+                place=PLACE,
+                budget=budget,
+                durable=True,
+                after=self._newest.was_written,
+            )
 
     async def list(self, tenant: str, *, after: str, limit: int, budget: Budget) -> Heads:
         """See retriever.ports.CollectionHeads."""
@@ -96,7 +170,15 @@ class SqliteHeads:
             _require_revision(connection, head)
             connection.execute("DELETE FROM heads WHERE tenant = ? AND name = ?", (head.tenant, head.name))
 
-        await self._database.write(work, failure=CatalogueUnavailable, place=PLACE, budget=budget, durable=True)
+        with self._newest.writing(head):
+            await self._database.write(
+                work,
+                failure=CatalogueUnavailable,
+                place=PLACE,
+                budget=budget,
+                durable=True,
+                after=lambda _: self._newest.forget(head),
+            )
 
     def _read_or_none(self, row: tuple[Any, ...]) -> CollectionHead | None:
         try:
@@ -112,7 +194,7 @@ class SqliteHeads:
                 with readable_head(PLACE):
                     head = self._decoded[revision] = _head(row)
             self._decoded.move_to_end(revision)
-            if len(self._decoded) > _DECODED:
+            if len(self._decoded) > _KEPT:
                 self._decoded.popitem(last=False)
             return head
 

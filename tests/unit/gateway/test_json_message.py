@@ -13,7 +13,8 @@ from rag.orchestrator.v1 import filter_pb2, orchestrator_pb2
 from rag.retriever.v1 import document_pb2, retriever_pb2
 
 from chassis.errors import MalformedMessage
-from gateway.json_message import MAX_DEPTH, parse_json, to_dict, to_message
+from gateway.json_message import MAX_DEPTH, parse_json, to_message
+from gateway.json_printer import to_dict
 
 MESSAGES: list[Any] = [
     orchestrator_pb2.AskRequest,
