@@ -19,8 +19,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -41,6 +42,7 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.06, 0.1, 0.25, 0.5, 1.
 
 EXPORT_TIMEOUT_S = 2  # a collector that does not answer must not hold up closing for longer
 
+_IDS = RandomIdGenerator()
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
@@ -152,6 +154,8 @@ class Telemetry:
         parent: Context | None = None,
     ) -> Span:
         """A span the caller ends itself; for calls that outlive the block they begin in."""
+        if self._processor is None:
+            return _unrecorded(parent)
         return self._tracer.start_span(
             name,
             context=parent,
@@ -210,6 +214,20 @@ async def build_telemetry(
         finally:
             if processor is not None:
                 await asyncio.to_thread(processor.shutdown)  # it flushes, and that blocks
+
+
+def _unrecorded(parent: Context | None) -> Span:
+    """Ids alone, which is all that is wanted without an exporter: the SDK's way to them takes 15 us, six times an ask."""
+    above = trace.get_current_span(parent).get_span_context()
+    return NonRecordingSpan(
+        SpanContext(
+            above.trace_id if above.is_valid else _IDS.generate_trace_id(),
+            _IDS.generate_span_id(),
+            is_remote=False,
+            trace_flags=above.trace_flags,
+            trace_state=above.trace_state,
+        )
+    )
 
 
 def current_trace_id() -> str:
