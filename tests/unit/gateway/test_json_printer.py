@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 from rag.orchestrator.v1 import filter_pb2, orchestrator_pb2
@@ -25,8 +27,8 @@ SCALARS = {
     FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
 }
 WELL_KNOWN = {
-    "google.protobuf.Duration": st.integers(-1_000, 1_000).map(lambda number: f"{number}s"),
-    "google.protobuf.Timestamp": st.datetimes().map(lambda time: f"{time.isoformat()}Z"),
+    "google.protobuf.Duration": st.integers(-1_000, 1_000).map(lambda number: Duration(seconds=number)),
+    "google.protobuf.Timestamp": st.integers(0, 1 << 33).map(lambda number: Timestamp(seconds=number)),
 }
 
 
@@ -41,10 +43,9 @@ def values(field, depth):
 @st.composite
 def messages(draw, descriptor, depth=3):
     """A message with some of its fields set, to a depth."""
-    made = GetMessageClass(descriptor)()
     if (known := WELL_KNOWN.get(descriptor.full_name)) is not None:
-        made.FromJsonString(draw(known))
-        return made
+        return draw(known)
+    made = GetMessageClass(descriptor)()
     fields = list(descriptor.fields)
     chosen = (
         st.lists(st.sampled_from(fields), max_size=8, unique_by=lambda field: field.number) if fields else st.just([])
