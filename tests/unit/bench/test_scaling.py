@@ -7,7 +7,7 @@ import tomllib
 import pytest
 
 from bench.scaling import ramp
-from bench.scaling.capacity import DEPLOY, MEASURED, Step, is_carried, knee, read, target, written
+from bench.scaling.capacity import DEPLOY, Step, is_carried, knee, read, target, written
 from bench.scaling.chart import svg
 from bench.scaling.hpa import Autoscaler, Policy, Rules, Unit
 from bench.scaling.simulate import Delays, Pod, Targets, simulate, verdict
@@ -100,12 +100,7 @@ def test_a_chart_is_the_same_file_for_the_same_run():
 
 # --- deploy/scaling ---
 
-measured = pytest.mark.skipif(
-    not MEASURED.exists(), reason='needs a quiet machine once: make bench ARGS="capacity --write"'
-)
 
-
-@measured
 def test_the_scaled_object_asks_of_a_replica_what_it_was_measured_to_carry_less_the_headroom():
     assert ramp.thresholds().rps == target(read())
 
@@ -120,7 +115,6 @@ def test_the_simulated_autoscaler_has_the_originals_range_and_behaviour():
     assert (ramp.LOW_RPS, ramp.HIGH_RPS) == (10.0, 200.0)
 
 
-@measured
 def test_the_page_says_what_was_measured_and_what_comes_out():
     page = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
 
