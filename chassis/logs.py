@@ -36,8 +36,14 @@ _CREDENTIALS = re.compile(
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JWT by itself
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# Chatty below warning, and their lines may hold URLs or queries.
-_QUIET = ("asyncio", "grpc", "hpack", "httpcore", "httpx", "opensearch", "opentelemetry", "urllib3", "weaviate")
+# Chatty below this, and their lines may hold URLs or queries. OpenSearch's client warns of every status that is not 2xx:
+# a lost compare-and-swap is one, and failures are ours to tell.
+_LEAST = {
+    **dict.fromkeys(
+        ("asyncio", "grpc", "hpack", "httpcore", "httpx", "opentelemetry", "urllib3", "weaviate"), logging.WARNING
+    ),
+    "opensearch": logging.ERROR,
+}
 
 
 def configure(
@@ -62,8 +68,8 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, least in _LEAST.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
 
 
 class JsonFormatter(logging.Formatter):

@@ -131,3 +131,34 @@ def test_on_a_terminal_a_line_is_for_people(log):
     root.handlers[:] = handlers
     root.setLevel(level)
     assert "info    opened  port=50051" in stream.getvalue()
+
+
+@pytest.fixture
+def levels():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("levels")
+def test_libraries_are_never_louder_than_what_was_asked_for():
+    stream = io.StringIO()
+    logs.configure("askmesh-test", level="error", format="json", stream=stream)
+
+    for name in ("grpc", "opensearch", "weaviate", "somebody.else"):
+        logging.getLogger(name).warning("a retry")
+
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.usefixtures("levels")
+def test_a_lost_compare_and_swap_is_no_warning():
+    stream = io.StringIO()
+    logs.configure("askmesh-test", format="json", stream=stream)
+
+    logging.getLogger("opensearch").warning("PUT http://... [status:409]")
+    logging.getLogger("weaviate").warning("a retry")
+
+    assert len(stream.getvalue().splitlines()) == 1
