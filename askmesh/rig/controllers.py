@@ -27,15 +27,27 @@ ROLLOUTS = thin_module(
 )
 
 
-def running_rollouts(kubernetes: Kubernetes, folder: Path) -> AbstractAsyncContextManager[Server]:
-    """The controller of Rollouts and AnalysisRuns. Raises RigMissing."""
+def running_rollouts(
+    kubernetes: Kubernetes, folder: Path, *, prometheus: Server | None = None
+) -> AbstractAsyncContextManager[Server]:
+    """The controller of Rollouts and AnalysisRuns.
+
+    Args:
+        prometheus: Answers what analyses ask, by whatever name: no DNS here knows a cluster's. It is their HTTP proxy
+            instead, and a Prometheus answers a proxy's requests as its own.
+    Raises:
+        RigMissing: it is not built.
+    """
+    asked = dict.fromkeys(("HTTP_PROXY", "http_proxy"), prometheus.url) if prometheus is not None else {}
     program = ROLLOUTS.require() / "rollouts-controller"
 
     def command(ports: Mapping[str, int]) -> list[str]:
         line = [str(program), "--kubeconfig", str(kubernetes.kubeconfig), "--leader-elect=false", "--loglevel", "info"]
         return [*line, "--healthzPort", str(ports["health"]), "--metricsPort", str(ports["metrics"])]
 
-    return running(Recipe("argo-rollouts", ROLLOUTS.version, ["health", "metrics"], command, _is_healthy), folder)
+    ports = ["health", "metrics"]
+    recipe = Recipe("argo-rollouts", ROLLOUTS.version, ports, command, _is_healthy, environment=asked)
+    return running(recipe, folder)
 
 
 async def _is_healthy(server: Server) -> bool:

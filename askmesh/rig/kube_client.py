@@ -13,6 +13,7 @@ ASKED_S = 20.0
 # Kinds that the rig itself writes: their paths.
 PLURALS = {
     "ConfigMap": "configmaps",
+    "Deployment": "deployments",
     "DestinationRule": "destinationrules",
     "Endpoints": "endpoints",
     "EnvoyFilter": "envoyfilters",
@@ -53,6 +54,10 @@ class KubeClient:
         """Server-side apply, as one field manager; an object that is not there is made. Raises KubeRefused."""
         for each in objects:
             await self._ask("PATCH", f"{path_of(each)}?fieldManager=rig&force=true&fieldValidation=Strict", each)
+
+    async def report(self, item: Object) -> None:
+        """Server-side apply of an object's status: what only the one who runs it knows. Raises KubeRefused."""
+        await self._ask("PATCH", f"{path_of(item)}/status?fieldManager=rig&force=true", item)
 
     async def delete(self, kind: Object) -> None:
         """Delete what has this kind, namespace and name; nothing happens when it is gone. Raises KubeRefused."""

@@ -29,6 +29,7 @@ def running_prometheus(folder: Path, config: Mapping[str, Any]) -> AbstractAsync
     def command(ports: Mapping[str, int]) -> list[str]:
         written.write_text(json.dumps(config))  # JSON is YAML
         line = [str(program), f"--config.file={written}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+        line += ["--scrape.discovery-reload-interval=100ms"]  # new targets are scraped as soon as they are known
         return [*line, f"--web.listen-address={HOST}:{ports['http']}"]
 
     return running(Recipe("prometheus", PART.version, ["http"], command, _is_ready), folder)
