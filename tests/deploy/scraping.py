@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from askmesh.rig.process import HOST, POLL_S
 from tests.deploy.queries import OBSERVABILITY, RULES
 
 WAIT_S = 60.0
+_NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,40 @@ def scrape_config(services: Iterable[Scraped], *, every: str) -> dict[str, Any]:
     config["rule_files"] = [str(RULES / "*.yaml")]
     job = next(each for each in config["scrape_configs"] if each["job_name"] == "askmesh")
     targets = [
-        {"targets": [f"{HOST}:{each.port}"], "labels": {"app": each.app, "role": each.role, "version": "v1"}}
+        {
+            "targets": [f"{HOST}:{each.port}"],
+            "labels": {"app": each.app, "rollouts_pod_template_hash": each.role, "version": "v1"},
+        }
         for each in services
     ]
     config["scrape_configs"] = [{"job_name": job["job_name"], "static_configs": targets}]
     return config
+
+
+def discovering(targets: Path, *, every: str) -> dict[str, Any]:
+    """The manifests' job "askmesh" as it is, relabelling included, looking for pods in a file instead of the API.
+
+    Debian's Prometheus is built without the discovery of pods; `discovered` writes what that would have found.
+    """
+    config: dict[str, Any] = yaml.safe_load((OBSERVABILITY / "prometheus" / "prometheus.yml").read_text())
+    config["global"] |= {"scrape_interval": every, "scrape_timeout": every}
+    job = next(each for each in config["scrape_configs"] if each["job_name"] == "askmesh")
+    del job["kubernetes_sd_configs"]
+    return {"global": config["global"], "scrape_configs": [{**job, "file_sd_configs": [{"files": [str(targets)]}]}]}
+
+
+def discovered(pod: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """A pod's port "http-metrics" as Prometheus discovers it: its documented labels of the role "pod".
+
+    Args:
+        address: Where that port is really served.
+    """
+    metadata = pod["metadata"]
+    about = {
+        "namespace": metadata["namespace"],
+        "pod_name": metadata["name"],
+        "pod_phase": pod["status"]["phase"],
+        "pod_container_port_name": "http-metrics",
+        **{f"pod_label_{_NOT_IN_NAMES.sub('_', name)}": value for name, value in metadata["labels"].items()},
+    }
+    return {"targets": [address], "labels": {f"__meta_kubernetes_{name}": value for name, value in about.items()}}
