@@ -15,7 +15,7 @@ from tests.deploy.image_store import NAMES, ROOT, contents, opened
 from tests.deploy.pod import pod
 
 # Unpacked sizes in MB, each about a tenth above what was built when it was written: growth is a decision, not a habit.
-MAX_MB = {"gateway": 160, "orchestrator": 385, "retriever": 490, "ingest": 155}
+MAX_MB = {"gateway": 160, "orchestrator": 385, "retriever": 490, "ingest": 215}
 UID = 65532
 pytestmark = pytest.mark.timeout(2_400)  # the first test builds every image; on a busy machine that takes a while
 DRAIN_S = 25.0  # the services' default; a pod's grace period is longer
@@ -150,12 +150,14 @@ print(len(names))
 
 def test_the_ingestion_jobs_image_reads_object_stores(store):
     code = """
+import warnings
+warnings.simplefilter("ignore", FutureWarning)  # of Google's clients, of versions to come; askmesh.places does so too
 import fsspec
 for scheme in ("s3", "gs"):
-    print(fsspec.get_filesystem_class(scheme).__module__)
+    print(fsspec.get_filesystem_class(scheme).__name__)
 """
     with pod(store) as made:
-        assert made.probe(image("ingest"), code).split() == ["s3fs.core", "gcsfs.core"]
+        assert made.probe(image("ingest"), code).split() == ["S3FileSystem", "ExtendedGcsFileSystem"]
 
 
 def test_a_container_can_write_nothing_but_its_tmp(store):
