@@ -36,8 +36,8 @@ _CREDENTIALS = re.compile(
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JWT by itself
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# Chatty below this, and their lines may hold URLs or queries. OpenSearch's client warns of every status that is not 2xx:
-# a lost compare-and-swap is one, and failures are ours to tell.
+# Chatty below this, and their lines may hold URLs or queries. OpenSearch's client warns of every status that is not
+# 2xx: a lost compare-and-swap is one, and failures are ours to tell.
 _LEAST = {
     **dict.fromkeys(
         ("asyncio", "grpc", "hpack", "httpcore", "httpx", "opentelemetry", "urllib3", "weaviate"), logging.WARNING
