@@ -21,6 +21,7 @@ from typing import Final, Self
 
 from chassis.budget import Budget, Clock
 from chassis.errors import CollectionNotFound, Conflict, DeadlineExceeded, InternalError, RagError, ShuttingDown
+from chassis.logs import failure_fields
 from retriever.ingest.changes import Change, Delete, PreparedDocument, Put, Result
 from retriever.ingest.transactions import Sleep, Stores, Transactions
 from retriever.types import PutResult
@@ -171,6 +172,8 @@ class Committer:
         except RagError as error:
             logger.warning("a write failed", extra={"reason": error.reason, "documents": len(batch)})
             results = [error] * len(batch)
+        except Exception as error:  # noqa: BLE001  # a bug of ours: no caller's task would ever see it
+            logger.error("a write failed inside", extra={"documents": len(batch), **failure_fields(error)})
         finally:
             for waiting, result in zip(batch, results, strict=True):
                 _answer(waiting, result)

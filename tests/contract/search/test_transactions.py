@@ -15,6 +15,7 @@ from chassis.errors import (
     DeadlineExceeded,
     DocumentNotFound,
     EmbedderUnavailable,
+    InternalError,
     MetadataConflict,
     SearchUnavailable,
     ShuttingDown,
@@ -23,7 +24,7 @@ from chassis.errors import (
 from retriever.ingest.commit import Committer
 from retriever.ingest.ledger import aborted, purged
 from retriever.ingest.snapshots import SnapshotReader
-from retriever.types import DEAD_LIMIT, FieldType, Outcome
+from retriever.types import DEAD_LIMIT, FieldType, Outcome, PutResult
 from tests.contract.search.faults import Held, failing, nothing
 from tests.contract.search.samples import TENANT, FakeClock, budget, prepared, scope, texts_by_id, unit
 
@@ -182,6 +183,19 @@ async def test_a_store_that_fails_leaves_readers_as_they_were(leaves, ports, wri
     assert (after.snapshot.generation, after.open_numbers) == (before.snapshot.generation, {})
     assert (await put(writer, "a", "word newer")).generation == before.snapshot.generation + 1
     assert await seen(leaves) == {"a": {"word newer"}}
+
+
+async def test_a_bug_in_a_store_is_logged_with_its_place_and_fails_nothing_else(leaves, ports, writer, caplog):
+    await put(writer, "a", "word old")
+    ports.lexical.before["write"] = [failing(KeyError("word new"))]
+    waiting = [asyncio.create_task(put(writer, name, "word new")) for name in ("a", "b")]
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(result) for result in results} <= {InternalError, PutResult}
+    [line] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "KeyError" in line.error_types
+    assert "word new" not in str(vars(line))
+    await put(writer, "a", "word newer")
+    assert (await seen(leaves))["a"] == {"word newer"}
 
 
 async def test_a_store_that_lost_chunks_is_noticed_before_the_commit(leaves, ports, writer):
