@@ -9,7 +9,9 @@ from askmesh.rig import (
     envoy,
     images,
     istio,
+    keda,
     kubernetes,
+    kwok,
     opensearch,
     prometheus,
     redis,
@@ -36,6 +38,9 @@ PARTS: tuple[Part, ...] = (
     weaviate.PART,
     sds.PART,
     controllers.ROLLOUTS,
+    kwok.PART,
+    kwok.METRICS_SERVER,
+    keda.PART,
 )
 
 

@@ -6,15 +6,12 @@ A module is data here: downloaded, checked against the sum Go's checksum databas
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmesh.rig.part import folder_part, go
+from askmesh.rig.part import folder_part, go_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ PROOF = "complete"
 def make(folder: Path) -> None:
     """<project>/<file>.yaml for all of them."""
     for source in SOURCES:
-        root = _downloaded(source)
+        root = go_module(source.module, source.sum)
         target = folder / source.project
         target.mkdir()
         found = [file for pattern in source.files for file in sorted(root.glob(pattern))]
@@ -80,15 +77,6 @@ def make(folder: Path) -> None:
         for file in found:
             shutil.copyfile(file, target / file.name)
     (folder / PROOF).touch()
-
-
-def _downloaded(source: Source) -> Path:
-    with tempfile.TemporaryDirectory() as nowhere:  # outside of any module, so that no go.mod has a say
-        line = [go(), "mod", "download", "-json", source.module]
-        found = json.loads(subprocess.run(line, cwd=nowhere, check=True, stdout=subprocess.PIPE).stdout)
-    if found["Sum"] != source.sum:
-        raise OSError(f"{source.module} is not what was pinned: {found['Sum']}")
-    return Path(found["Dir"])
 
 
 VERSION = hashlib.sha256(repr(SOURCES).encode()).hexdigest()[:12]

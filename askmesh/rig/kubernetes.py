@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from askmesh.rig import crds
+from askmesh.rig.aggregation import passing_on_flags
 from askmesh.rig.debian import debian_part
 from askmesh.rig.http_probe import answers
 from askmesh.rig.kube_client import KubeClient
@@ -107,8 +108,14 @@ async def running_kubernetes(folder: Path) -> AsyncIterator[Kubernetes]:
         yield kubernetes
 
 
-def running_controllers(kubernetes: Kubernetes, folder: Path) -> AbstractAsyncContextManager[Server]:
-    """kube-controller-manager for it, with short periods: an HPA looks every second instead of every 15."""
+def running_controllers(
+    kubernetes: Kubernetes, folder: Path, *, autoscaler_period_s: int = 1
+) -> AbstractAsyncContextManager[Server]:
+    """kube-controller-manager for it.
+
+    Args:
+        autoscaler_period_s: Between two looks of a HorizontalPodAutoscaler; 15 in a cluster as it comes.
+    """
     program = PART.require() / "kube-controller-manager"
     key = kubernetes.kubeconfig.parent / "pki" / "sa.key"
 
@@ -116,7 +123,8 @@ def running_controllers(kubernetes: Kubernetes, folder: Path) -> AbstractAsyncCo
         line = [str(program), "--kubeconfig", str(kubernetes.kubeconfig), "--leader-elect=false"]
         line += ["--bind-address", HOST, "--secure-port", str(ports["https"]), "--cert-dir", str(folder / "pki")]
         line += ["--service-account-private-key-file", str(key), "--use-service-account-credentials=false"]
-        return [*line, "--horizontal-pod-autoscaler-sync-period=1s", "--controllers=*,-nodelifecycle"]
+        line += [f"--horizontal-pod-autoscaler-sync-period={autoscaler_period_s}s"]
+        return [*line, "--controllers=*,-nodelifecycle"]
 
     recipe = Recipe("kube-controller-manager", VERSION, ["https"], command, _is_healthy, scheme="https")
     return running(recipe, folder)
@@ -157,6 +165,7 @@ def _api(folder: Path, etcd: Server, token: str) -> Recipe:
     key = pki / "sa.key"
     if not key.exists():
         subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, stderr=subprocess.DEVNULL)
+    passing_on = passing_on_flags(pki / "front-proxy")
 
     def command(ports: Mapping[str, int]) -> list[str]:
         line = [str(program), "--etcd-servers", etcd.url, "--bind-address", HOST, "--secure-port", str(ports["https"])]
@@ -168,7 +177,8 @@ def _api(folder: Path, etcd: Server, token: str) -> Recipe:
             "--service-account-issuer=https://kubernetes.default.svc",
             "--disable-admission-plugins=ServiceAccount",
         ]
-        return [*line, "--service-account-signing-key-file", str(key), "--service-account-key-file", str(key)]
+        line += ["--service-account-signing-key-file", str(key), "--service-account-key-file", str(key)]
+        return [*line, *passing_on]
 
     return Recipe("kube-apiserver", VERSION, ["https"], command, _is_ready, scheme="https", start_s=120.0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -114,6 +115,16 @@ def go_tool(name: str, version: str, package: str, used_by: str) -> Part:
         subprocess.run([go(), "install", f"{package}@v{version}"], env=env, check=True)
 
     return folder_part(name, version, used_by=used_by, proof=name, make=install, is_compiled=True)
+
+
+def go_module(module: str, checksum: str) -> Path:
+    """Where the files of a module ("path@version") are: data, checked against the sum that Go's database has for it."""
+    with tempfile.TemporaryDirectory() as nowhere:  # outside of any module, so that no go.mod has a say
+        line = [go(), "mod", "download", "-json", module]
+        found = json.loads(subprocess.run(line, cwd=nowhere, check=True, stdout=subprocess.PIPE).stdout)
+    if found["Sum"] != checksum:
+        raise OSError(f"{module} is not what was pinned: {found['Sum']}")
+    return Path(found["Dir"])
 
 
 def go() -> str:
