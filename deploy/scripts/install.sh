@@ -18,6 +18,8 @@ istioctl install -y -f istio/mesh/install.yaml
 apply "cert-manager/cert-manager/releases/download/v${CERT_MANAGER_VERSION}/cert-manager.yaml"
 ready cert-manager # KServe's webhooks get their certificates from it
 apply "kedacore/keda/releases/download/v${KEDA_VERSION}/keda-${KEDA_VERSION}.yaml"
+# It would read every Secret that a scaled workload names, and none of our triggers needs one.
+kubectl --namespace keda set env deployment/keda-operator KEDA_RESTRICT_SECRET_ACCESS=true
 apply "kserve/kserve/releases/download/v${KSERVE_VERSION}/kserve.yaml"
 kubectl get namespace argo-rollouts -o name 2> /dev/null || kubectl create namespace argo-rollouts
 kubectl apply --server-side --force-conflicts --namespace argo-rollouts \

@@ -345,6 +345,7 @@ def test_control_planes_come_in_the_pinned_versions_and_certificates_before_who_
     assert versions == [VERSIONS[f"{name}_VERSION"] for name in names]
     assert all(file.startswith("https://mirror.example/") for file in files)
     assert machine.made("istioctl", "install", "istio/mesh/install.yaml")
+    assert machine.made("kubectl", "deployment/keda-operator", "KEDA_RESTRICT_SECRET_ACCESS=true")
 
 
 def test_a_developers_cluster_is_built_made_filled_and_deployed_in_this_order(machine, monkeypatch):
