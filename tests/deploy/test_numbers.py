@@ -9,6 +9,7 @@ import pytest
 from rag.orchestrator.v1 import orchestrator_pb2
 from rag.retriever.v1 import retriever_pb2
 
+from askmesh.rig import keda, kwok
 from chassis.server import FAREWELL_S, FORCE_S
 from chassis.settings import load
 from gateway.settings import GatewaySettings
@@ -127,9 +128,21 @@ def test_no_secret_is_committed_and_every_one_is_made_by_the_script(overlay):
     assert mounted <= set(SECRETS)
 
 
-def test_the_images_are_the_versions_file():
+def versions_file() -> dict[str, str]:
     lines = (DEPLOY / "versions.env").read_text().splitlines()
-    versions = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def test_autoscaling_is_tested_with_the_versions_that_are_installed():
+    installed = versions_file()
+    assert (keda.VERSION, kwok.METRICS_SERVER.version) == (
+        installed["KEDA_VERSION"],
+        installed["METRICS_SERVER_VERSION"],
+    )
+
+
+def test_the_images_are_the_versions_file():
+    versions = versions_file()
     (images,) = read(DEPLOY / "components" / "images" / "kustomization.yaml")
     for image in images["images"]:
         if image["name"].startswith("askmesh-"):
@@ -178,6 +191,15 @@ def test_scaling_is_the_originals_and_an_outage_of_metrics_scales_nobody_down():
                 assert document["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
                 for trigger in document["spec"]["triggers"]:
                     assert trigger["type"] != "prometheus" or trigger["metadata"]["ignoreNullValues"] == "false"
+
+
+def test_an_autoscaler_looks_back_longer_than_its_rates():
+    """When Prometheus loses a target, the rate sinks within its lookback before it is missed."""
+    for path in files(DEPLOY / "scaling"):
+        for document in (each for each in read(path) if each["kind"] == "ScaledObject"):
+            down = document["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+            lookbacks = [seconds(found) for found in re.findall(r"\[(\w+)\]", str(document["spec"]["triggers"]))]
+            assert max(lookbacks) < down["stabilizationWindowSeconds"]
 
 
 def test_the_mesh_and_the_services_believe_the_same_issuer():
