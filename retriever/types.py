@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import numpy as np
@@ -367,12 +367,15 @@ class DocumentSource:
     groups: tuple[str, ...] = ("*",)
 
 
+BLOCK_KINDS: Final = ("heading", "paragraph", "list_item", "code", "table_row")
+
+
 @dataclass(frozen=True, slots=True)
 class TextBlock:
     """A structural piece of an extracted text: text[start_char:end_char] of the document.
 
     Attributes:
-        kind: "heading", "paragraph", "list_item", "code", "table_row".
+        kind: One of BLOCK_KINDS.
         level: Heading depth 1..6; 0 for everything else.
         page: 1-based page, slide or sheet; 0 when the format has none.
     """

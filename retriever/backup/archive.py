@@ -5,6 +5,7 @@
     and of each document:
     {"document": {"document_id": .., "metadata": {..}, "groups": [..], "content_hash": .., ..}}
     {"text": ".."}     as often as it takes
+    {"blocks": [["heading", start_char, end_char, level, page], ..]}     likewise; absent where that is not known
     {"chunks": [{"start_char": .., "end_char": .., "page": .., "section": .., "heading": ..}, ..], "vectors": "base64"}
     and at last:
     {"end": {"document_count": .., "chunk_count": .., "sha256": "of all bytes before this line"}}
@@ -29,11 +30,12 @@ import numpy as np
 
 from embedding.ports import FloatArray
 from retriever.filters import type_of
-from retriever.types import Chunk, DocumentRecord, FieldType, Metadata, Scalar
+from retriever.types import Chunk, DocumentRecord, FieldType, Metadata, Scalar, TextBlock
 
 FORMAT_VERSION: Final = 1
 TEXT_CHARS: Final = 256 << 10  # of one line; as JSON at most 6 times as many bytes
 LINE_CHUNKS: Final = 128  # of one line: 256 KiB of vectors
+LINE_BLOCKS: Final = 8_192  # of one line: 400 KiB
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,6 +66,7 @@ class ArchivedDocument:
     text: str
     chunks: Sequence[Chunk]
     vectors: FloatArray | None
+    blocks: Sequence[TextBlock] | None = None
 
 
 class ArchiveWriter:
@@ -94,6 +97,10 @@ class ArchiveWriter:
         yield self._line({"document": _record_row(document.record)})
         for start in range(0, len(document.text), TEXT_CHARS):
             yield self._line({"text": document.text[start : start + TEXT_CHARS]})
+        if document.blocks is not None:
+            rows = [_block_row(block) for block in document.blocks]
+            for start in range(0, max(1, len(rows)), LINE_BLOCKS):  # a known structure of nothing is one line too
+                yield self._line({"blocks": rows[start : start + LINE_BLOCKS]})
         for start in range(0, len(document.chunks), LINE_CHUNKS):
             part = slice(start, start + LINE_CHUNKS)
             row: dict[str, Any] = {"chunks": [_chunk_row(chunk) for chunk in document.chunks[part]]}
@@ -167,6 +174,10 @@ def _metadata_row(metadata: Metadata) -> dict[str, Any]:
         name: [type_of(value).value, to_micros(value) if isinstance(value, datetime) else value]
         for name, value in metadata.items()
     }
+
+
+def _block_row(block: TextBlock) -> list[str | int]:
+    return [block.kind, block.start_char, block.end_char, block.level, block.page]
 
 
 def _chunk_row(chunk: Chunk) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from embedding.ports import FloatArray
 from retriever.backup.archive import ArchivedDocument, ArchiveHeader, ArchiveWriter
 from retriever.ingest.pins import ReadPins
 from retriever.ports import MAX_READ_CHUNKS, ChunkReader, CollectionHeads
-from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot
+from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot, TextBlock
 
 PAGE: Final = 200  # records read at a time: some 100 KiB, unless they have large metadata
 RUN_CHARS: Final = 4_000_000  # of texts read for one run of documents; a longer document is a run of its own
@@ -36,13 +36,15 @@ STEP_S: Final = 60.0  # one page or one run; each takes milliseconds where the s
 
 
 class Records(Protocol):
-    """retriever.ports.DocumentRecords and RecordSurvey, as an export sees them."""
+    """retriever.ports.DocumentRecords, RecordSurvey and upkeep's RecordAudit, as an export sees them."""
 
     async def all(
         self, tenant: str, snapshot: Snapshot, *, after: str, limit: int, budget: Budget
     ) -> tuple[list[DocumentRecord], int]: ...
 
     async def text(self, tenant: str, uid: str, version: int, *, budget: Budget) -> str: ...
+
+    async def blocks(self, tenant: str, uid: str, version: int, *, budget: Budget) -> tuple[TextBlock, ...] | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,19 +170,18 @@ class Exporter:
         """The documents of one run with all that belongs to them."""
         tenant, uid = head.tenant, head.snapshot.uid
         chunks, vectors = await self._chunks(head, run, budget)
+        records = self._sources.records
         try:
             async with asyncio.TaskGroup() as group:
-                texts = [
-                    group.create_task(self._sources.records.text(tenant, uid, each.version, budget=budget))
-                    for each in run
-                ]
+                texts = [group.create_task(records.text(tenant, uid, each.version, budget=budget)) for each in run]
+                blocks = [group.create_task(records.blocks(tenant, uid, each.version, budget=budget)) for each in run]
         except* DocumentNotFound as gone:
             raise _passed() from gone
         documents, at = [], 0
-        for record, text in zip(run, texts, strict=True):
+        for record, text, structure in zip(run, texts, blocks, strict=True):
             part = slice(at, at + record.chunk_count)
             own = vectors[part] if vectors is not None else None
-            documents.append(_whole(ArchivedDocument(record, text.result(), chunks[part], own)))
+            documents.append(_whole(ArchivedDocument(record, text.result(), chunks[part], own, structure.result())))
             at += record.chunk_count
         return documents
 

@@ -174,7 +174,7 @@ class Importer:
         documents = [_numbered(each, version_of(number, ordinal)) for ordinal, each in enumerate(batch)]
         texts = [(record, each.text) for (record, _), each in zip(documents, batch, strict=True)]
         stores = [self._stores.lexical] + [self._stores.dense] * (vectors is not None)
-        await self._stores.records.put(tenant, uid, texts, budget=step)
+        await self._stores.records.put(tenant, uid, texts, budget=step, blocks=[each.blocks for each in batch])
         for store in stores:
             await store.write(tenant, uid, documents, vectors, budget=step)
         count = sum(len(chunks) for _, chunks in documents)

@@ -14,6 +14,7 @@ from chassis.errors import ArchiveInvalid, InvalidRequest
 from embedding.ports import FloatArray
 from retriever.backup.archive import (
     FORMAT_VERSION,
+    LINE_BLOCKS,
     LINE_CHUNKS,
     TEXT_CHARS,
     ArchivedDocument,
@@ -24,7 +25,7 @@ from retriever.backup.archive import (
 )
 from retriever.filters import check_metadata
 from retriever.ingest.parsing.limits import DEFAULT_LIMITS
-from retriever.types import Chunk, DocumentRecord, FieldType
+from retriever.types import BLOCK_KINDS, Chunk, DocumentRecord, FieldType, TextBlock
 from retriever.wire import checks
 from retriever.wire.checks import Violations
 
@@ -89,6 +90,8 @@ class ArchiveReader:
                     self._begin(row["document"])
                 case "text":
                     self._document().add_text(row["text"])
+                case "blocks":
+                    self._document().add_blocks(row["blocks"])
                 case "chunks":
                     self._document().add_chunks(row["chunks"], row.get("vectors"))
                 case "end":
@@ -151,6 +154,7 @@ class _Open:
         self._texts: list[str] = []
         self._chars = 0
         self._text: str | None = None  # once the first chunks came
+        self._blocks: list[TextBlock] | None = None
         self._chunks: list[Chunk] = []
         self._vectors: list[FloatArray] = []
 
@@ -160,6 +164,16 @@ class _Open:
             raise ValueError("text")
         text.encode()  # no half surrogates: the stores take none
         self._texts.append(text)
+
+    def add_blocks(self, rows: Sequence[Sequence[Any]]) -> None:
+        if self._text is not None or self._chars != self._record.text_chars or len(rows) > LINE_BLOCKS:
+            raise ValueError("blocks")
+        self._blocks = self._blocks or []
+        for row in rows:
+            block = _block(row, self._record.text_chars)
+            if self._blocks and block.start_char < self._blocks[-1].end_char:
+                raise ValueError("blocks")  # in the text's order and apart: so there are no more than characters
+            self._blocks.append(block)
 
     def add_chunks(self, rows: Sequence[Mapping[str, Any]], vectors: str | None) -> None:
         if self._text is None:
@@ -178,7 +192,7 @@ class _Open:
         if self._text is None or (len(self._text), len(self._chunks)) != counts:
             raise ValueError("document")
         vectors = np.concatenate(self._vectors) if self._vectors else None
-        return ArchivedDocument(self._record, self._text, self._chunks, vectors)
+        return ArchivedDocument(self._record, self._text, self._chunks, vectors, self._blocks)
 
 
 def _header(row: Mapping[str, Any]) -> ArchiveHeader:
@@ -223,6 +237,13 @@ def _record(row: Mapping[str, Any]) -> DocumentRecord:
     if not record.groups or not record.chunk_count or record.text_chars > DEFAULT_LIMITS.max_text_chars:
         raise ValueError("record")
     return record
+
+
+def _block(row: Sequence[Any], chars: int) -> TextBlock:
+    kind, start, end, level, page = row
+    if kind not in BLOCK_KINDS or not 0 <= _count(start) < _count(end) <= chars:
+        raise ValueError("block")
+    return TextBlock(kind, start, end, _count(level), _count(page))
 
 
 def _chunk(row: Mapping[str, Any], position: int, text: str) -> Chunk:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -17,7 +19,7 @@ from retriever.ingest.commit import Committer, Stores, utc_now
 from retriever.ingest.pins import ReadPins
 from retriever.ingest.purge import Janitor
 from retriever.search.embedded import open_embedded
-from retriever.types import ChunkDraft, version_of
+from retriever.types import ChunkDraft, TextBlock, version_of
 from tests.contract.search.clusters import open_cluster
 from tests.contract.search.samples import DIM, TENANT, FakeClock, budget, prepared, random_unit, scope
 
@@ -83,7 +85,7 @@ class Side:
         return await (importer or self.importer()).run(TENANT, wanted, pieces(archive), budget=budget(60))
 
     async def documents(self, name: str = NAME) -> dict[str, Any]:
-        """Every visible document with its text; versions are each installation's own."""
+        """Every visible document with its text and structure; versions are each installation's own."""
         head = await self.head(name)
         records, _ = await self.leaves.records.all(TENANT, head.snapshot, after="", limit=1_000, budget=budget())
         uid = head.snapshot.uid
@@ -91,6 +93,7 @@ class Side:
             record.document_id: (
                 replace(record, version=0),
                 await self.leaves.records.text(TENANT, uid, record.version, budget=budget()),
+                await self.leaves.records.blocks(TENANT, uid, record.version, budget=budget()),
             )
             for record in records
         }
@@ -116,14 +119,15 @@ class Side:
 
 
 def document(document_id: str, texts: Sequence[str], **changes: Any) -> Any:
-    """A document whose chunks have sections, pages and headings."""
+    """A document whose chunks have sections, pages and headings, and whose text has as many blocks."""
     made = prepared(document_id, texts, **changes)
     drafts = [
         ChunkDraft(each.start_char, each.end_char, section=f"S{at}", page=at, embed_text=f"{document_id} > {text}")
         for at, (each, text) in enumerate(zip(made.drafts, texts, strict=True))
     ]
     record = replace(made.record, text_chars=len(made.text), title=f"Title of {document_id}", uri="file:///x")
-    return replace(made, drafts=drafts, record=record)
+    blocks = [TextBlock("list_item", each.start_char, each.end_char, page=each.page) for each in drafts]
+    return replace(made, drafts=drafts, record=record, blocks=blocks)
 
 
 def corpus() -> list[Any]:
@@ -141,3 +145,27 @@ def corpus() -> list[Any]:
 async def pieces(archive: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
     for start in range(0, len(archive), size):
         yield archive[start : start + size]
+
+
+def import_target() -> ImportTarget:
+    return ImportTarget(NAME)
+
+
+def lines_of(archive: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in archive.splitlines()]
+
+
+def archive_of(lines: list[dict[str, Any]]) -> bytes:
+    """An archive with a right digest, whatever its lines say."""
+    body = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines[:-1])
+    end = {"end": {**lines[-1]["end"], "sha256": hashlib.sha256(body).hexdigest()}}
+    return body + json.dumps(end).encode() + b"\n"
+
+
+async def uid_while_importing(side: Side, archive: bytes, seen: list[str]) -> AsyncIterator[bytes]:
+    """The archive, and on the way the uid it is written under."""
+    async for piece in pieces(archive, 2_000):
+        yield piece
+        head = await side.head()
+        if head is not None and head.staged is not None and head.staged.uid not in seen:
+            seen.append(head.staged.uid)
