@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from chassis.errors import CollectionNotFound, Conflict
@@ -61,7 +63,7 @@ async def test_an_import_outlasts_a_reindex_that_ends_before_it(
 ):
     await put(committer, "d", "A later word.")
     before = await head_of(leaves)
-    flipped = []
+    flipped: list[Any] = []
 
     async def data():
         async for piece in pieces(archive, 200):
