@@ -17,6 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from askmesh.rig.part import Wheel, folder_part, unpack_wheels
 from askmesh.rig.process import HOST, Recipe, Server, running
@@ -109,6 +110,8 @@ def _bootstrap(node: Node, admin_port: int, istiod: Server, sds: Server) -> dict
             "clusters": [_grpc("xds-grpc", istiod.ports["grpc"]), _grpc("sds-grpc", sds.ports["grpc"])]
         },
         "stats_config": {"stats_tags": [], "use_all_default_tags": True},
+        # Istio's bootstrap has this layer too: what a sidecar looks up at run time can be changed through its admin.
+        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
     }
 
 
@@ -146,6 +149,11 @@ async def stats(envoy: Server, pattern: str) -> dict[str, int]:
     text = await admin(envoy, f"/stats?filter={pattern}")
     pairs = (line.rsplit(": ", 1) for line in text.splitlines() if ": " in line)
     return {name: int(value) for name, value in pairs if value.isdigit()}
+
+
+async def set_runtime(envoy: Server, values: Mapping[str, int]) -> None:
+    """Change what it looks up at run time: {"fault.http.abort.abort_percent": 30}."""
+    await admin(envoy, f"/runtime_modify?{urlencode(values)}", "POST")
 
 
 async def drain(envoy: Server) -> None:

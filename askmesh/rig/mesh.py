@@ -104,6 +104,11 @@ class Mesh:
         while f"{member.place.address}:" not in await envoy.admin(caller.envoy, "/clusters"):  # noqa: ASYNC110  # no event
             await asyncio.sleep(POLL_S)
 
+    async def until_forgotten(self, member: Member, caller: Member) -> None:
+        """Return when the caller's sidecar has the member no more."""
+        while f"{member.place.address}:" in await envoy.admin(caller.envoy, "/clusters"):  # noqa: ASYNC110  # no event
+            await asyncio.sleep(POLL_S)
+
     async def withdraw(self, member: Member) -> None:
         """The opposite, as for a pod that ends."""
         await self.kubernetes.client.delete(entry(member.workload, member.place))
