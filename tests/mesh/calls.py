@@ -46,10 +46,14 @@ async def ask_many(stub, count, metadata=()):
     return Counter(await asyncio.gather(*(one() for _ in range(count))))
 
 
-def served(replica, method="Ask"):
-    """Calls of a method that a replica's own process counts, whatever their code."""
+def served(replica, method="Ask", *, code="[A-Z_]+", counter="grpc_server_handled_total"):
+    """Calls of a method that a replica's own process counts; of these codes, a regular expression."""
+    pattern = rf'^{counter}{{[^}}]*grpc_code="{code}"[^}}]*grpc_method="{method}"[^}}]*}} (\S+)$'
+    return sum(int(float(value)) for value in re.findall(pattern, told(replica), re.MULTILINE))
+
+
+def told(replica):
+    """What its process says of itself."""
     url = f"http://{replica.service.host}:{replica.service.ports['metrics']}/metrics"
     with urllib.request.urlopen(url, timeout=ENOUGH_S) as answer:
-        text = answer.read().decode()
-    pattern = rf'^grpc_server_handled_total{{[^}}]*grpc_method="{method}"[^}}]*}} (\S+)$'
-    return sum(int(float(value)) for value in re.findall(pattern, text, re.MULTILINE))
+        return answer.read().decode()
