@@ -19,7 +19,8 @@ from tests.deploy.documents import ISTIO, Document, files, one, read, seconds
 
 BASE = [document for path in files(ISTIO / "base") for document in read(path)]
 HOPS = ("gateway", "orchestrator", "retriever", "triton")
-RETRIEVE = "/rag.retriever.v1.RetrieverService/Retrieve"
+# What every ask needs of a retriever: the mesh tries them a second time (docs/decisions/0114).
+RETRIED = {f"/rag.retriever.v1.RetrieverService/{method}" for method in ("Retrieve", "GetSnapshot")}
 PORTS = {"gateway": 8080, "orchestrator": 50051, "retriever": 50052, "triton": 8001}
 
 
@@ -40,12 +41,13 @@ def test_a_file_holds_one_kind(path):
 
 
 @pytest.mark.parametrize("service", HOPS)
-def test_only_retrieve_is_retried_and_once(service):
+def test_only_what_an_ask_needs_of_a_retriever_is_retried_and_once(service):
     for route in routes(service):
         if "directResponse" in route:
             continue
-        is_retrieve = any(match.get("uri") == {"exact": RETRIEVE} for match in route.get("match", []))
-        assert route["retries"]["attempts"] == (1 if is_retrieve else 0), route["name"]
+        matched = {match.get("uri", {}).get("exact") for match in route.get("match", [])}
+        assert route["retries"]["attempts"] == (1 if matched & RETRIED else 0), route["name"]
+        assert not matched & RETRIED or matched == RETRIED, f"{route['name']}: both or none"
         assert "timeout" not in route, f"{route['name']}: a timeout would cut streams"
 
 
@@ -54,10 +56,12 @@ def test_the_mesh_retries_nothing_by_itself():
     assert mesh["defaultHttpRetryPolicy"]["attempts"] == 0
 
 
-def test_the_retried_method_is_free_of_side_effects():
-    method = retriever_pb2.DESCRIPTOR.services_by_name["RetrieverService"].methods_by_name["Retrieve"]
-    assert f"/{method.containing_service.full_name}/{method.name}" == RETRIEVE
-    assert method.GetOptions().idempotency_level == method.GetOptions().NO_SIDE_EFFECTS
+def test_the_retried_methods_are_free_of_side_effects():
+    methods = retriever_pb2.DESCRIPTOR.services_by_name["RetrieverService"].methods
+    retried = [method for method in methods if f"/{method.containing_service.full_name}/{method.name}" in RETRIED]
+    assert len(retried) == len(RETRIED)
+    for method in retried:
+        assert method.GetOptions().idempotency_level == method.GetOptions().NO_SIDE_EFFECTS
 
 
 def test_a_try_is_shorter_than_the_orchestrators_timebox():
@@ -123,6 +127,12 @@ def test_at_least_half_of_the_pods_may_be_ejected(service):
     assert (
         one(BASE, "DestinationRule", service)["spec"]["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] >= 50
     )
+
+
+def test_two_of_three_retrievers_may_be_ejected_and_never_all():
+    rule = one(BASE, "DestinationRule", "retriever")["spec"]["trafficPolicy"]["outlierDetection"]
+    # A proxy ejects while (ejected + 1) / all <= the percentage.
+    assert 2 / 3 <= rule["maxEjectionPercent"] / 100 < 1
 
 
 @pytest.mark.parametrize("service", ["orchestrator", "retriever"])
