@@ -67,11 +67,14 @@ async def test_when_all_fail_thirty_in_a_hundred_nine_of_ten_are_answered(trio, 
 
 @pytest.mark.parametrize("failing", [1, 2])
 async def test_those_of_three_that_always_fail_are_left_alone_soon(trio, failing, record_property):
-    """One is retried around from the first ask on; of two a second try may meet the other, until both are ejected."""
+    """One is retried around from the first ask on; of two a second try may meet the other, until both are ejected.
+
+    An ejection may take a second to be felt (docs/decisions/0114), and lasts 30: what comes then is in between.
+    """
     async with trio.stub() as stub:
         await fail(trio.retrievers[:failing], 100)
-        first = await trio.asked(stub, 10 * PER_SECOND if IS_CAMPAIGN else 40)
-        then = await trio.asked(stub, 60 * PER_SECOND if IS_CAMPAIGN else 60)
+        first = await trio.asked(stub, (10 if IS_CAMPAIGN else 4) * PER_SECOND)
+        then = await trio.asked(stub, (60 if IS_CAMPAIGN else 3) * PER_SECOND)
     record_property(f"{failing}, in the beginning", first)
     record_property(f"{failing}, then", then)
     assert all(tries < SHARE * sum(then.tries) for tries in then.tries[:failing])
