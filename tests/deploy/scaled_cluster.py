@@ -101,6 +101,7 @@ async def running_scaled_cluster(folder: Path, pace: Pace) -> AsyncIterator[Scal
 async def _services(stack: AsyncExitStack, folder: Path) -> tuple[Server, Server]:
     """A retriever with a document, and an orchestrator on a model that may sleep."""
     settings = {"ASKMESH_RETRIEVER_DATA_FOLDER": str(folder / "data"), "ASKMESH_RETRIEVER_EMBEDDER": "none"}
+    settings["ASKMESH_RETRIEVER_RETRIEVAL_TIMEOUT_MS"] = "5000"  # calls are counted here, not timed
     retriever = await stack.enter_async_context(
         running_service("retriever", folder / "retriever", environment=settings)
     )
@@ -111,7 +112,7 @@ async def _services(stack: AsyncExitStack, folder: Path) -> tuple[Server, Server
     prefix = "ASKMESH_ORCHESTRATOR_"
     settings = {f"{prefix}GENERATOR": "triton", f"{prefix}TRITON_ADDRESS": f"{HOST}:1"}
     settings |= {f"{prefix}TRITON_SCALES_TO_ZERO": "true", f"{prefix}RETRIEVER_ADDRESS": _address(retriever)}
-    settings[f"{prefix}RETRIEVE_TIMEOUT_MS"] = "5000"  # asks are counted here, not timed
+    settings[f"{prefix}RETRIEVE_TIMEOUT_MS"] = "5000"
     started = running_service("orchestrator", folder / "orchestrator", environment=settings)
     return retriever, await stack.enter_async_context(started)
 
@@ -121,8 +122,9 @@ async def _furnish(kubernetes: Kubernetes) -> None:
     base = DEPLOY / "base"
     await kubernetes.apply(base / "namespace-rag.yaml", base / "priorityclass-serving.yaml")
     await kubernetes.apply(*(base / f"configmap-{name}.yaml" for name in ("askmesh", "retriever", "orchestrator")))
-    # A tenth of what they ask for: requests decide, as they do in the real one when a model or a store is waited for.
-    await kubernetes.apply(*(fake_deployment(name, "100m") for name in ("retriever", "orchestrator")), sleeping_model())
+    # Each asks for one processor: retrievers use a tenth of it, and orchestrators twice the cpu trigger's share.
+    pods = fake_deployment("retriever", "100m"), fake_deployment("orchestrator", "1400m")
+    await kubernetes.apply(*pods, sleeping_model())
 
 
 async def _retrieve(stub: retriever_pb2_grpc.RetrieverServiceAsyncStub, per_second: float, over: asyncio.Event) -> None:
@@ -142,7 +144,7 @@ async def _call(stub: retriever_pb2_grpc.RetrieverServiceAsyncStub, request: ret
     try:
         await stub.Retrieve(request, timeout=ENOUGH_S)
     except grpc.aio.AioRpcError as error:
-        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        if error.code() not in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE):
             raise
 
 

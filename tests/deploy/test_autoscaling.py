@@ -26,8 +26,9 @@ from tests.faults.processes import IS_CAMPAIGN
 PACE = Pace(1, 1) if IS_CAMPAIGN else Pace(15, 30)
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3_600 if IS_CAMPAIGN else 600)]
 THRESHOLD = int(trigger(PACE.scaled_object("retriever", ""), "requests-per-second")["threshold"])  # per replica
-# Six replicas' worth: at five the HPA still sees more than a tenth too much, at six it is content.
-PER_SECOND = 5.8 * THRESHOLD
+# Seven replicas' worth: at six the HPA still sees more than a tenth too much, at seven it is content. From two it takes
+# two steps at least.
+PER_SECOND = 6.8 * THRESHOLD
 WANTED = math.ceil(PER_SECOND / THRESHOLD)
 UP_S, DOWN_S, WINDOW_S = (
     30,
@@ -196,7 +197,7 @@ async def outage(cluster, retriever, model, seen, over):
     """Prometheus itself is gone, until the autoscaler has nothing from before in its window."""
     await cluster.prometheus.stop()
     seen.after_outage = seen.after_loss
-    while asyncio.get_running_loop().time() < over and seen.after_outage == seen.steady:
+    while asyncio.get_running_loop().time() < over and seen.after_outage >= seen.steady:
         await asyncio.sleep(POLL_S)  # nothing is what should happen
         seen.after_outage = await retriever.replicas()
     seen.model_after_outage = await model.replicas()
@@ -231,12 +232,20 @@ async def test_replicas_follow_the_load_down_after_the_window_and_by_halves(stor
 
 async def test_a_lost_target_scales_nobody_down(story):
     """Although the rate falls to nothing within its lookback: the window is longer, and then KEDA falls back."""
-    assert story.after_loss == story.steady
+    assert story.after_loss >= story.steady
 
 
 async def test_an_outage_of_prometheus_scales_nobody_down(story):
-    assert story.after_outage == story.steady
+    assert story.after_outage >= story.steady
     assert story.model_after_outage == 1
+
+
+@pytest.mark.usefixtures("story")  # it takes metrics-server three looks, so the time of the story is well used
+async def test_processor_time_scales_where_nothing_is_asked(cluster):
+    """The larger of the triggers decides: pods at twice the share, and no ask in flight."""
+    orchestrator = Scaling(cluster.kubernetes, "orchestrator", "orchestrator")
+    await cluster.until(lambda: at_least(orchestrator, 3), shipped_s=20 * UP_S)
+    assert await orchestrator.asked_per_replica(0) == "0"
 
 
 async def test_the_model_sleeps_again_when_nobody_wants_it_and_an_outage_wakes_it(cluster, story):
