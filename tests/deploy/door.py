@@ -52,14 +52,14 @@ class Door:
         """Read the objects again."""
         raise NotImplementedError
 
-    async def call(self) -> None:
-        """Make one call."""
+    async def call(self, number: int) -> None:
+        """Make one call, as this one of the callers."""
         raise NotImplementedError
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group, self._stack:
             await self.look()
-            callers = [group.create_task(self._calls()) for _ in range(AT_ONCE)]
+            callers = [group.create_task(self._calls(number)) for number in range(AT_ONCE)]
             try:
                 while True:
                     await self.look()
@@ -69,11 +69,11 @@ class Door:
                     caller.cancel()
                 await asyncio.gather(*callers, return_exceptions=True)  # before their channels close
 
-    async def _calls(self) -> None:
+    async def _calls(self, number: int) -> None:
         while True:
             await self.is_open.wait()
             self.under_way += 1
-            await self.call()
+            await self.call(number)
             self.under_way -= 1
             await asyncio.sleep(PAUSE_S)
 
@@ -98,12 +98,14 @@ class Asks(Door):
     Attributes:
         weights: Of the canary's subset: each that was seen, in order.
         pinned: The variant that callers name; "" leaves it to the weights.
+        is_looked_at: One of the callers names v2 wherever there is one: somebody who looks at a canary.
     """
 
     def __init__(self, kubernetes: Kubernetes, kubelet: Kubelet) -> None:
         super().__init__(kubernetes, kubelet)
         self.weights: list[int] = []
         self.pinned = ""
+        self.is_looked_at = True
         self.subsets: Mapping[str, Mapping[str, str]] = {}
         self._drawn: Mapping[str, int] = {}
 
@@ -116,8 +118,10 @@ class Asks(Door):
         if self.weights[-1:] != [self._drawn["v2"]]:
             self.weights.append(self._drawn["v2"])
 
-    async def call(self) -> None:
+    async def call(self, number: int) -> None:
         [variant] = self._draws.choices(list(self._drawn), list(self._drawn.values()))
+        if number == 0 and self.is_looked_at and self._kubelet.selected(self.subsets["v2"]):
+            variant = "v2"
         await self.ask(self.pinned or variant)
 
     async def ask(self, variant: str) -> str:
@@ -152,7 +156,7 @@ class Searches(Door):
             service: Any = await self._client.get(f"/api/v1/namespaces/{NAMESPACE}/services/{name}")
             self.selectors[name] = service["spec"]["selector"]
 
-    async def call(self) -> None:
+    async def call(self, number: int) -> None:
         mirrors = [name for name, percent in self._mirrored.items() if self._draws.uniform(0, 100) < percent]
         active = self.one_of(self.selectors["retriever"])
         found = await asyncio.gather(

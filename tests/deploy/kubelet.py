@@ -33,7 +33,7 @@ from tests.deploy.scraping import discovered
 Pod = Mapping[str, Any]
 
 HASH = "rollouts-pod-template-hash"  # Argo Rollouts' label, one value per release
-LOOK_S = 0.2  # between two looks at the API: a pod takes ten times as long to start
+LOOK_S = 0.4  # between two looks at the API: each is a connection
 PROBE_S = 5.0
 PROBED_EVERY_S = 1.0  # 5 s in the manifests
 # app -> folder of the pod's own -> settings that stand in no pod

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from askmesh.client import AsyncClient
 from askmesh.documents import DocumentFile
 from askmesh.rig.controllers import running_rollouts
 from askmesh.rig.kubernetes import Kubernetes, running_controllers, running_kubernetes
-from askmesh.rig.process import POLL_S, Server
+from askmesh.rig.process import Server
 from askmesh.rig.prometheus import running_prometheus
 from askmesh.rig.services import running_service
 from chassis.settings import load
@@ -32,7 +31,7 @@ from chassis.telemetry import Telemetry
 from retriever.settings import RetrieverSettings
 from tests.deploy.documents import DEPLOY, Document, built, one
 from tests.deploy.door import NAMESPACE
-from tests.deploy.kubelet import HASH, Kubelet, running_kubelet, settings_of
+from tests.deploy.kubelet import HASH, LOOK_S, Kubelet, running_kubelet, settings_of
 from tests.deploy.scraping import discovering
 from tests.faults.processes import IS_CAMPAIGN
 from tests.rig_servers import rigged
@@ -46,9 +45,9 @@ _HASTE: Mapping[str, Mapping[object, object]] = {
     "duration": {"1m": "4s", "2m": "2s", "5m": "8s"},
     "interval": {"30s": "1s"},
     "initialDelay": {"60s": "1s", "120s": "6s"},
-    "failureLimit": {7: 4},
-    "count": {10: 4},
-    "inconclusiveLimit": {5: 2},
+    "failureLimit": {7: 9},
+    "count": {10: 6},
+    "inconclusiveLimit": {5: 4},
     "scaleDownDelaySeconds": {60: 2, 600: 30},
 }
 HASTE: Mapping[str, Mapping[object, object]] = {} if IS_CAMPAIGN else _HASTE
@@ -108,18 +107,10 @@ class Cluster:
         try:
             async with asyncio.timeout(ENDED_S):
                 while not holds(rollout := await self.rollout(app)):  # noqa: ASYNC110  # a watch is no simpler
-                    await asyncio.sleep(POLL_S)
+                    await asyncio.sleep(LOOK_S)
         except (TimeoutError, KeyError):
             raise AssertionError(f"{app} came to {rollout.get('status')}") from None
         return rollout
-
-    async def holds(self, app: str, what: Callable[[Document], bool], *, for_s: float) -> None:
-        """Fail unless the Rollout is so at every look."""
-        until_s = time.monotonic() + for_s
-        while time.monotonic() < until_s:
-            rollout = await self.rollout(app)
-            assert what(rollout), f"{app} came to {rollout['status']}"
-            await asyncio.sleep(POLL_S)
 
     async def analyses(self, release: str) -> list[Document]:
         """The AnalysisRuns that judged a release, in order."""
