@@ -30,11 +30,8 @@ THRESHOLD = int(trigger(PACE.scaled_object("retriever", ""), "requests-per-secon
 # two steps at least.
 PER_SECOND = 6.8 * THRESHOLD
 WANTED = math.ceil(PER_SECOND / THRESHOLD)
-UP_S, DOWN_S, WINDOW_S = (
-    30,
-    60,
-    300,
-)  # periods and the window of the ScaledObject; tests/deploy/test_numbers.py holds them
+# The periods and the window of the ScaledObject; tests/deploy/test_numbers.py holds them.
+UP_S, DOWN_S, WINDOW_S = 30, 60, 300
 STAMP_S = 1  # events are stamped to the second
 
 
@@ -185,9 +182,8 @@ async def lose_target(cluster, retriever, seen):
     cluster.wire.cut()
 
     async def falls_back():
-        return await retriever.condition("Fallback") == "True" and await retriever.asked_per_replica(1) == str(
-            THRESHOLD
-        )
+        is_told_to_stay = await retriever.asked_per_replica(1) == str(THRESHOLD)
+        return is_told_to_stay and await retriever.condition("Fallback") == "True"
 
     await cluster.until(falls_back, shipped_s=300)
     seen.after_loss = await retriever.replicas()
