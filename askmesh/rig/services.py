@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from askmesh.rig.part import ROOT
-from askmesh.rig.process import HOST, Recipe, Server, running
+from askmesh.rig.process import HOST, Recipe, Server, free_ports, running
 
 VERSION = "checkout"
 START_S = 120.0  # 2 s alone; a machine of two cores that starts eight of them takes its time
@@ -19,13 +19,23 @@ START_S = 120.0  # 2 s alone; a machine of two cores that starts eight of them t
 def running_service(
     role: str, folder: Path, *, environment: Mapping[str, str] | None = None
 ) -> AbstractAsyncContextManager[Server]:
-    """A service on a free port of 127.0.0.1; "metrics" is its second one.
+    """The service, ready, on ports of its own; stopped at the end."""
+    return running(_recipe(role, environment), folder)
+
+
+def service(role: str, folder: Path, *, environment: Mapping[str, str] | None = None) -> Server:
+    """A service that has its ports and does not run yet; "metrics" is its second one.
 
     Args:
         role: gateway, orchestrator or retriever.
         environment: Its settings, less where it listens; what a developer's shell has of ASKMESH_... is left out.
     """
+    found = Server(_recipe(role, environment), folder)
+    found.ports = dict(zip(found.recipe.ports, free_ports(len(found.recipe.ports)), strict=True))
+    return found
 
+
+def _recipe(role: str, environment: Mapping[str, str] | None) -> Recipe:
     def command(ports: Mapping[str, int]) -> list[str]:
         settings = {**(environment or {}), **_listening(role, ports)}
         # `env` starts with nothing of ours, and the ports are known only now.
@@ -33,8 +43,7 @@ def running_service(
         line = ["env", "-i", *(f"{name}={value}" for name, value in {**inherited, **settings}.items())]
         return [*line, sys.executable, "-m", "askmesh", "serve", role]
 
-    recipe = Recipe(role, VERSION, ["main", "metrics"], command, _listens, start_s=START_S)
-    return running(recipe, folder)
+    return Recipe(role, VERSION, ["main", "metrics"], command, _listens, start_s=START_S)
 
 
 def _listening(role: str, ports: Mapping[str, int]) -> dict[str, str]:
