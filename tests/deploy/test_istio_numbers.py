@@ -15,7 +15,7 @@ from chassis.settings import load
 from gateway.settings import GatewaySettings
 from orchestrator.retrieval.grpc import HEDGE_HEADER
 from orchestrator.settings import OrchestratorSettings
-from tests.deploy.documents import ISTIO, Document, files, one, read, seconds
+from tests.deploy.documents import DEPLOY, ISTIO, Document, files, one, read, seconds
 
 BASE = [document for path in files(ISTIO / "base") for document in read(path)]
 HOPS = ("gateway", "orchestrator", "retriever", "triton")
@@ -144,6 +144,22 @@ def test_a_connection_carries_as_many_streams_as_our_servers_take(service):
 def test_the_mesh_and_the_app_allow_the_same_share_of_retries():
     policy = one(BASE, "DestinationRule", "retriever")["spec"]["trafficPolicy"]
     assert policy["retryBudget"]["percent"] == 100 * RETRY_SHARE
+
+
+def test_second_tries_at_once_are_enough_for_all_that_a_dying_retriever_breaks():
+    policy = one(BASE, "DestinationRule", "retriever")["spec"]["trafficPolicy"]
+    [config] = read(DEPLOY / "base" / "configmap-orchestrator.yaml")
+    retrievals = int(config["data"]["ASKMESH_ORCHESTRATOR_MAX_RETRIEVALS"])
+    # As many snapshots beside the retrievals; of two retrievers, the fewest there are, half are at the dying one.
+    assert policy["retryBudget"]["minRetryConcurrency"] >= 2 * retrievals / 2
+
+
+def test_a_second_try_goes_to_another_retriever():
+    """By turns: whoever has the fewest requests open may be the one that just failed (docs/decisions/0116)."""
+    policy = one(BASE, "DestinationRule", "retriever")["spec"]["trafficPolicy"]
+    assert policy["loadBalancer"] == {"simple": "ROUND_ROBIN"}
+    for route in routes("retriever"):
+        assert route["retries"].get("retryIgnorePreviousHosts", False) == bool(route["retries"]["attempts"])
 
 
 def test_a_proxy_outlasts_its_service():
