@@ -37,7 +37,7 @@ bench: setup-dev ## Latencies and throughput beside the floors of this machine
 	@$(VENV)/python -m bench $(ARGS)
 
 faults: setup-dev ## Break things on purpose, at length, and count what a caller sees
-	@CAMPAIGN=1 $(VENV)/python -m pytest -s tests/faults tests/deploy/test_autoscaling.py tests/mesh/failing $(ARGS)
+	@CAMPAIGN=1 $(VENV)/python -m pytest -s tests/faults tests/deploy/test_autoscaling.py tests/mesh/failing tests/mesh/test_releases.py $(ARGS)
 
 rig: ## Build the real servers the tests use into a cache (quick the second time)
 	@$(PYTHON) deploy/scripts/rig.py build $(ARGS)

@@ -124,14 +124,14 @@ async def retriever_of(fleet: Fleet, data: Path, version: str, **environment: st
     return await fleet.start("retriever", version=version, environment=settings)
 
 
-async def stored(folder: Path) -> Path:
+async def stored(folder: Path, document: DocumentFile = LEASE) -> Path:
     """A retriever's data folder with one document in its collection "docs"."""
     settings = load(RetrieverSettings, listen="127.0.0.1:0", data_folder=folder, drain_s=0.2)
     async with (
         retriever.app.build(settings, telemetry=Telemetry("test")) as running,
         AsyncClient(running.address, collection="docs") as client,
     ):
-        assert [result.outcome async for result in client.ingest([LEASE])] == ["STORED"]
+        assert [result.outcome async for result in client.ingest([document])] == ["STORED"]
     return folder
 
 
