@@ -87,7 +87,7 @@ def mirror_name(tenant: str, collection: str) -> str:
 
 
 class Mirror:
-    """The sides of the protocol: `read` for readers; `fill` and `committing` for who has the source.
+    """The sides of the protocol: `read` and `hand_back` for readers; `fill` and `committing` for who has the source.
 
     Args:
         sleep: Waits seconds on a monotonic clock.
@@ -113,6 +113,14 @@ class Mirror:
             return await self._store.fill(name, token, value)
         except MirrorUnavailable:
             return False
+
+    async def hand_back(self, name: str) -> None:
+        """After a token was taken and nobody filled: the next reader takes its own instead of waiting for its end.
+
+        It only deletes, as committers do, which is always safe.
+        """
+        with suppress(MirrorUnavailable):
+            await self._store.end(name, uuid.uuid4().hex)
 
     @asynccontextmanager
     async def committing(self, name: str) -> AsyncIterator[None]:

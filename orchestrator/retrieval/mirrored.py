@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from rag.retriever.v1 import retriever_pb2 as pb
 
 from chassis.budget import Budget
+from chassis.errors import BackendUnavailable, DeadlineExceeded
 from chassis.mirror import Mirror, MirrorUnavailable, mirror_name
 from chassis.telemetry import Telemetry
 from orchestrator.metrics import MIRROR
@@ -47,8 +48,9 @@ class MirroredSnapshots:
         self._refused = 0
 
     async def snapshot(self, question: Question, *, budget: Budget) -> Snapshot:
+        name = mirror_name(question.identity.tenant, question.collection)
         try:
-            found = await self._mirror.read(mirror_name(question.identity.tenant, question.collection))
+            found = await self._mirror.read(name)
         except MirrorUnavailable:
             self._count("unavailable")
             return await self._source.snapshot(question, budget=budget)
@@ -58,7 +60,11 @@ class MirroredSnapshots:
         if not found.token:
             self._count("asked")
             return await self._source.snapshot(question, budget=budget)
-        filling = await self._source.fill(question, found.token, budget=budget)
+        try:
+            filling = await self._source.fill(question, found.token, budget=budget)
+        except (BackendUnavailable, DeadlineExceeded):
+            await self._mirror.hand_back(name)  # else everybody asks the retriever until the token's end, 2 s
+            raise
         self._count("filled" if filling.is_mirrored else "refused")
         self._tell_of_refusals(is_refused=not filling.is_mirrored)
         return filling.snapshot
