@@ -85,10 +85,10 @@ async def _first_good(tries: Sequence[asyncio.Future[Retrieval]]) -> Retrieval:
     waiting = set(tries)
     while True:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for ended in done:
-            error = ended.exception()
-            if error is None:
+        for ended in done:  # two that end at once are both here: a good one wins, whichever is looked at first
+            if ended.exception() is None:
                 return ended.result()
+        for error in filter(None, (ended.exception() for ended in done)):
             # What the retriever says of the request itself is an answer too: the other would say the same.
             if not isinstance(error, BackendUnavailable | DeadlineExceeded) or not waiting:
                 raise error

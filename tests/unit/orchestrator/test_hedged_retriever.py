@@ -100,6 +100,17 @@ async def test_a_failure_waits_for_the_other_try():
 
 
 @virtual
+async def test_of_two_that_end_at_once_the_good_one_wins():
+    first, second, hedged = pair()
+    await warm(hedged)
+    first.delay = 0.02  # as long as the hedge's start and its own .01 s
+    for first.error, second.error in ((None, RetrieverUnavailable("down")), (RetrieverUnavailable("down"), None)) * 20:
+        hedged._tokens = 1.0
+        assert (await call(hedged)).milliseconds == (1.0 if first.error is None else 2.0)
+    assert second.calls == 40
+
+
+@virtual
 async def test_a_failure_before_the_hedge_fails_at_once():
     first, second, hedged = pair()
     await warm(hedged)
