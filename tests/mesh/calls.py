@@ -52,6 +52,13 @@ def served(replica, method="Ask", *, code="[A-Z_]+", counter="grpc_server_handle
     return sum(int(float(value)) for value in re.findall(pattern, told(replica), re.MULTILINE))
 
 
+def hedged(orchestrator):
+    """Retrievals that it tried a second time because the first was slow."""
+    return sum(
+        int(float(value)) for value in re.findall(r"^askmesh_hedged_total (\S+)$", told(orchestrator), re.MULTILINE)
+    )
+
+
 def told(replica):
     """What its process says of itself."""
     url = f"http://{replica.service.host}:{replica.service.ports['metrics']}/metrics"

@@ -23,7 +23,7 @@ from askmesh.rig.mesh_system import environment_of
 from askmesh.rig.process import POLL_S, Server
 from chassis.channel import open_channel
 from tests.faults.processes import IS_CAMPAIGN
-from tests.mesh.calls import served, told
+from tests.mesh.calls import hedged, served, told
 from tests.mesh.conftest import KNOWN_S, PATIENCE, System
 from tests.mesh.failing import faults
 from tests.mesh.load import Asked, ask, under_load
@@ -46,6 +46,11 @@ class Trio:
     retrievers: list[Replica]
     orchestrator: Replica
     late: Replica
+
+    @property
+    def others_too(self) -> list[Replica]:
+        """Every replica of the mesh that runs."""
+        return [replica for replica in self.system.fleet.replicas if replica.service.is_running]
 
     async def healed(self) -> None:
         """As if none had ever failed."""
@@ -88,11 +93,12 @@ class Trio:
         return await self._account_since(before, load.ended)
 
     async def _account_since(self, before: tuple[int, ...], ended: list[Asked]) -> Account:
-        calls, *tries = (now - was for now, was in zip(await self._counted(), before, strict=True))
-        return Account(ended, calls, tries)
+        calls, hedges, aborted, *tries = (now - was for now, was in zip(await self._counted(), before, strict=True))
+        return Account(ended, calls, hedges, aborted, tries)
 
     async def _counted(self) -> tuple[int, ...]:
-        return self.called(), *[await faults.attempts([each]) for each in self.retrievers]
+        own = self.called(), hedged(self.orchestrator), await faults.aborted(self.retrievers)
+        return *own, *[await faults.attempts([each]) for each in self.retrievers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +106,15 @@ class Account:
     """What askers got, and what it cost.
 
     Attributes:
-        calls: The orchestrator's own.
-        tries: That arrived at each retriever's sidecar.
+        calls: The orchestrator's own, `hedged` ones among them: those have no second try.
+        aborted: Attempts that failed.
+        tries: Attempts that arrived at each retriever's sidecar.
     """
 
     asked: list[Asked]
     calls: int
+    hedged: int
+    aborted: int
     tries: list[int]
 
     @property
@@ -129,7 +138,8 @@ class Account:
         codes = Counter(each.error.reason if each.error else "OK" for each in self.asked)
         took_ms = self.took_ms
         return (
-            f"{dict(codes)}; {self.calls} calls, {self.tries} attempts, {self.per_call:.3f} per call; "
+            f"{dict(codes)}; {self.calls} calls ({self.hedged} hedged), {self.tries} attempts, "
+            f"{self.aborted} of them failed, {self.per_call:.3f} per call; "
             f"p50 {took_ms[len(took_ms) // 2]:.0f} ms, longest {took_ms[-1]:.0f} ms"
         )
 
@@ -165,7 +175,7 @@ async def trio(processes: Trio) -> AsyncIterator[Trio]:
     """The only retrievers of their Service while a module's tests run, and every workload can be made to fail."""
     system = processes.system
     async with AsyncExitStack() as stack:
-        members = [replica.member for replica in system.fleet.replicas]
+        members = [replica.member for replica in processes.others_too]
         await stack.enter_async_context(faults.armed(system.mesh, members))
         await stack.enter_async_context(_in_its_place(processes))
         yield processes

@@ -83,15 +83,21 @@ async def fail(replicas: Iterable[Replica], percent: int, *, delayed: bool = Fal
 
 async def attempts(replicas: Iterable[Replica]) -> int:
     """Calls that arrived at their sidecars until now, failed by the fault or not."""
-    found = [
-        await envoy.stats(each.member.envoy, f"^http.inbound_.*_{_port(each)}.*downstream_rq_total")
-        for each in replicas
-    ]
+    return await _counted(replicas, "downstream_rq_total")
+
+
+async def aborted(replicas: Iterable[Replica]) -> int:
+    """Those that the fault failed."""
+    return await _counted(replicas, "fault.aborts_injected")
+
+
+async def _counted(replicas: Iterable[Replica], name: str) -> int:
+    found = [await envoy.stats(each.member.envoy, f"^http.inbound_.*_{_port(each)}.*{name}") for each in replicas]
     return sum(count for counters in found for count in counters.values())
 
 
-async def outlier(caller: Member, name: str) -> int:
-    """What the caller's sidecar says of the retrievers it draws from: "upstream_rq_retry", "ejections_active"."""
+async def told_by(caller: Member, name: str) -> int:
+    """A figure of the caller's sidecar on the retrievers it draws from: "upstream_rq_retry", "upstream_rq_active"."""
     found = await envoy.stats(caller.envoy, f"outbound.50052.v1.retriever.*{name}$")
     return sum(found.values())
 

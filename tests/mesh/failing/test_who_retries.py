@@ -19,7 +19,7 @@ from orchestrator.retrieval.grpc import HEDGE_HEADER
 from tests.mesh.calls import ENOUGH_S, served
 from tests.mesh.conftest import KNOWN_S
 from tests.mesh.failing.conftest import PER_SECOND
-from tests.mesh.failing.faults import attempts, fail, outlier
+from tests.mesh.failing.faults import attempts, fail, told_by
 from tests.mesh.load import ask, under_load
 
 ASK = "rag.orchestrator.v1.OrchestratorService"
@@ -47,7 +47,7 @@ BUDGETED_S = 3.0
 async def _healed(trio):
     await trio.healed()
     yield
-    await fail(trio.system.fleet.replicas, 0)
+    await fail(trio.others_too, 0)
 
 
 def caller_of(trio, account):
@@ -59,7 +59,7 @@ def caller_of(trio, account):
 
 
 def callees(trio, role):
-    return [replica for replica in trio.system.fleet.replicas if replica.member.workload.labels["app"] == role]
+    return [replica for replica in trio.others_too if replica.member.workload.labels["app"] == role]
 
 
 async def code_of(channel, method, header):
@@ -96,10 +96,10 @@ async def test_what_a_retriever_itself_calls_unavailable_is_tried_once_more(trio
     """The other tests' faults are a sidecar's; here the process says so, in its own words. (Not of a hedged call.)"""
     caller = trio.orchestrator.member
     async with trio.stub() as stub, listed(trio.system.mesh, trio.late, caller):
-        said, retried = refusals(trio.late), await outlier(caller, "upstream_rq_retry")
+        said, retried = refusals(trio.late), await told_by(caller, "upstream_rq_retry")
         async with under_load(lambda: ask(stub), PER_SECOND) as load:
             await load.until_ended(60)
-        said, retried = refusals(trio.late) - said, await outlier(caller, "upstream_rq_retry") - retried
+        said, retried = refusals(trio.late) - said, await told_by(caller, "upstream_rq_retry") - retried
     record_property("asked", f"{len(load.ended)}; it called itself unavailable {said} times, {retried} second tries")
     assert [each.error for each in load.ended if each.error] == []
     assert 1 <= retried <= said
@@ -137,7 +137,7 @@ async def kept_busy(trio, at_once):
         async with asyncio.TaskGroup() as group:
             callers = [group.create_task(call_on()) for _ in range(at_once)]
             while not all(caller.done() for caller in callers):
-                most = max(most, await outlier(trio.orchestrator.member, "upstream_rq_active"))
+                most = max(most, await told_by(trio.orchestrator.member, "upstream_rq_active"))
                 await asyncio.sleep(POLL_S)
     return calls, await attempts(trio.retrievers) - before, most
 
@@ -145,7 +145,7 @@ async def kept_busy(trio, at_once):
 async def test_second_tries_are_a_fifth_of_what_is_open(trio, record_property):
     await fail(trio.retrievers, 100, delayed=True)
     calls, tries, most = await kept_busy(trio, AT_ONCE)
-    overflown = await outlier(trio.orchestrator.member, "upstream_rq_retry_overflow")
+    overflown = await told_by(trio.orchestrator.member, "upstream_rq_retry_overflow")
     record_property(
         "many at once", f"{most} open, {calls} calls, {tries} attempts: {tries / calls:.3f}, {overflown} cut"
     )
