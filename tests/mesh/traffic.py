@@ -13,7 +13,7 @@ import uuid
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from tests.faults.processes import IS_CAMPAIGN
 
 RATE = 20 if IS_CAMPAIGN else 10  # asks a second
 STREAMS = 20  # open at any time
+PAUSE_S = 1.0  # after a stream that failed
 PATIENCE_S = 120.0  # the caller's deadline: what is tested is whether an answer comes, and whole
 SHORT = pb.GenerationLimits(max_tokens=8)
 LONG = pb.GenerationLimits(max_tokens=400)
@@ -239,9 +240,13 @@ class Load:
 
     async def _keep_one_open(self) -> None:
         while not self._ending.is_set():
-            await self._one(is_stream=True)
+            ask = await self._one(is_stream=True)
+            if ask.failure:
+                with suppress(TimeoutError):  # as a person does, or one failure would make a thousand
+                    async with asyncio.timeout(PAUSE_S):
+                        await self._ending.wait()
 
-    async def _one(self, *, is_stream: bool) -> None:
+    async def _one(self, *, is_stream: bool) -> Ask:
         door = next(self._doors)
         # A question of its own, or one flight and one cached answer would serve them all.
         question = f"Case {self._name}-{next(self._numbers)}: how long does a lease last?"
@@ -258,6 +263,7 @@ class Load:
         if not ask.failure and not ask.is_whole:
             ask.failure = "it ended without its last event"
         self._changed.set()
+        return ask
 
     async def _asked(self, door: Door, request: pb.AskRequest, ask: Ask) -> None:
         if not ask.is_stream:
