@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from askmesh.output import errors
 from chassis.lifecycle import stop_signals
+
+_log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -24,3 +28,5 @@ async def _serve(role: str) -> None:
         async with serving(role) as address:
             errors.print(f"askmesh {role} serves at {address}", markup=False)
             await stop.wait()
+            _log.info("stopping")
+    _log.info("stopped")
