@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from askmesh.answers import Answer, Completed, Started
-from chassis.errors import InvalidRequest, RagError
+from chassis.errors import BackendUnavailable, InvalidRequest, RagError
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -108,6 +108,10 @@ def print_error(error: RagError) -> None:
             errors.print(f"  {escape(violation.field)}: {escape(violation.description)}")
     if error.retry_after_s is not None:
         errors.print(f"  Try again in {error.retry_after_s:.1f} s.")
+    if type(error) is BackendUnavailable:  # nobody answered; what a server says of its own backends is narrower
+        errors.print(
+            "  Is it running? `askmesh up` starts it here; --target or ASKMESH_CLIENT_TARGET names another place."
+        )
     if error.request_id:
         errors.print(f"  [dim]request {escape(error.request_id)}[/dim]")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,7 +30,7 @@ PAUSE_S = 0.1  # between two of one: some 30 calls/s together, which two cores c
 _ISTIO = f"/apis/networking.istio.io/v1/namespaces/{NAMESPACE}"
 
 
-class Door:
+class Door(ABC):
     """Callers that call on and on while it is open, and where their calls went.
 
     Attributes:
@@ -48,13 +49,13 @@ class Door:
         self._stack = AsyncExitStack()
         self._draws = random.Random(1)
 
+    @abstractmethod
     async def look(self) -> None:
         """Read the objects again."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def call(self, number: int) -> None:
         """Make one call, as this one of the callers."""
-        raise NotImplementedError
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group, self._stack:
