@@ -55,11 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts named; returns the exit code."""
     parser = argparse.ArgumentParser(prog="askmesh eval", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--search", choices=("embedded", "cluster"), help="cluster: the same as the part of that name")
+    parser.add_argument("--search", choices=("embedded", "cluster"), help="cluster: retrieval, there and nothing else")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     options = parser.parse_args(arguments)
     folder = data_folder()
-    parts = options.parts or (["cluster"] if options.search == "cluster" else _default(folder))
+    parts = options.parts or _default(folder)
+    if options.search == "cluster":
+        if elsewhere := set(options.parts) - {"retrieval", "cluster"}:
+            parser.error(f"--search cluster measures retrieval alone; leave out {', '.join(sorted(elsewhere))}")
+        parts = ["cluster"]
     if folder is None:
         print(f"no evaluation data ({DATA_VARIABLE} names none): only the golden set is measured", file=sys.stderr)
     try:
