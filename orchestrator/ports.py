@@ -12,16 +12,14 @@ from typing import Protocol
 
 from chassis.budget import Budget
 from embedding.ports import Embedder
+from orchestrator.board import Chunk, Heard, Over
 from orchestrator.types import (
     CachedAnswer,
     CacheKey,
     Candidate,
-    Chunk,
     Filling,
     GenerationEvent,
-    Heard,
     ModelInfo,
-    Over,
     Prompt,
     Question,
     Retrieval,

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from chassis.errors import BackendUnavailable
 from chassis.identity import Identity
 
 Scalar = str | float | bool | datetime
@@ -332,38 +331,6 @@ class ModelInfo:
     context_tokens: int = 8_192
     price_per_million_prompt_tokens: float = 0.0
     price_per_million_completion_tokens: float = 0.0
-
-
-# Flights over replicas
-
-
-class BoardUnavailable(BackendUnavailable):
-    """The replicas' board does not answer. Leaves no service: whoever meets it makes the answer itself."""
-
-
-class Over(StrEnum):
-    """What has become of a flight."""
-
-    NOT = ""  # it goes on
-    WHOLE = "whole"  # ended well: who comes a moment late may have it too
-    ENDED = "ended"  # ended in any other way: only those who listen already get its end
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """What a holder tells next, and its number from 0."""
-
-    number: int
-    content: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Chunks in order, and whether the holder still holds the flight. `is_broken`: one was not told by it."""
-
-    chunks: tuple[bytes, ...] = ()
-    is_held: bool = False
-    is_broken: bool = False
 
 
 # Cache

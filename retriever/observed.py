@@ -15,8 +15,9 @@ from chassis.errors import RagError
 from chassis.identity import Identity
 from chassis.telemetry import Telemetry
 from retriever import metrics
+from retriever.documents import DocumentSource
 from retriever.ingest.uploads import Upload
-from retriever.types import And, DocumentSource, Filter, Not, Or, Outcome, PutResult, Retrieval, RetrievalQuery
+from retriever.types import And, Filter, Not, Or, Outcome, PutResult, Retrieval, RetrievalQuery
 
 FAILED: Final = "FAILED"
 

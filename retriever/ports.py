@@ -11,18 +11,8 @@ from typing import Final, Protocol
 
 from chassis.budget import Budget
 from embedding.ports import Embedder, FloatArray
-from retriever.types import (
-    Chunk,
-    CollectionHead,
-    DocumentRecord,
-    Filter,
-    Hit,
-    Lease,
-    Passage,
-    Scope,
-    Snapshot,
-    TextBlock,
-)
+from retriever.documents import TextBlock
+from retriever.types import Chunk, CollectionHead, DocumentRecord, Filter, Hit, Lease, Passage, Scope, Snapshot
 
 __all__ = [
     "MAX_READ_CHUNKS",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -351,61 +351,6 @@ class Retrieval:
     degraded: tuple[Degradation, ...]
     timings_ms: Mapping[str, float]
     rejected_hits: int = 0  # hits a store should not have returned: always 0 unless a store is wrong
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentSource:
-    """A document as its owner sent it, validated; a `content_type` of "" means: tell it from id and bytes."""
-
-    document_id: str
-    data: bytes
-    title: str = ""
-    uri: str = ""
-    source: str = ""
-    content_type: str = ""
-    metadata: Metadata = field(default_factory=dict)
-    groups: tuple[str, ...] = ("*",)
-
-
-BLOCK_KINDS: Final = ("heading", "paragraph", "list_item", "code", "table_row")
-
-
-@dataclass(frozen=True, slots=True)
-class TextBlock:
-    """A structural piece of an extracted text: text[start_char:end_char] of the document.
-
-    Attributes:
-        kind: One of BLOCK_KINDS.
-        level: Heading depth 1..6; 0 for everything else.
-        page: 1-based page, slide or sheet; 0 when the format has none.
-    """
-
-    kind: str
-    start_char: int
-    end_char: int
-    level: int = 0
-    page: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedDocument:
-    """A document's extracted text and its structure, in document order, blocks disjoint."""
-
-    text: str
-    blocks: tuple[TextBlock, ...]
-    title: str  # "" when the file names none
-    content_type: str  # as decided
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkDraft:
-    """A chunk before it has a version: offsets into ParsedDocument.text."""
-
-    start_char: int
-    end_char: int
-    section: str
-    page: int
-    embed_text: str
 
 
 class Outcome(StrEnum):

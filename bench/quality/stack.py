@@ -11,6 +11,7 @@ from chassis.budget import Budget
 from chassis.errors import SearchUnavailable
 from chassis.identity import LOCAL
 from embedding.ports import Embedder, TokenSpans
+from retriever.documents import DocumentSource
 from retriever.ingest.commit import Committer, Stores
 from retriever.ingest.documents import DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.parsing import Parser
@@ -18,7 +19,7 @@ from retriever.ingest.snapshots import SnapshotReader
 from retriever.pipeline import RetrievalPipeline, RetrievalSources
 from retriever.ports import DenseLeg, LexicalLeg
 from retriever.search.embedded import open_embedded
-from retriever.types import DocumentSource, Legs, Passage, RetrievalQuery
+from retriever.types import Legs, Passage, RetrievalQuery
 
 __all__ = ["Stack", "embedded_stack", "stack_over"]
 

@@ -21,11 +21,12 @@ from enum import Enum, StrEnum
 from typing import Final
 
 from chassis.budget import Clock
+from orchestrator.board import BoardUnavailable, Chunk, Over
 from orchestrator.ports import FlightBoard
 from orchestrator.relay.codec import Unreadable, decoded, encoded
 from orchestrator.relay.splice import Diverged, Splice
 from orchestrator.speaking import AnswerFlight, LoggedEvent, Stage
-from orchestrator.types import AnswerCompleted, BoardUnavailable, Chunk, FinishReason, Over
+from orchestrator.types import AnswerCompleted, FinishReason
 
 BEAT_S: Final = 0.100  # of a holder nobody listens to; it finds those who do so soon
 PACE_S: Final = 0.025  # between two beats or two looks while somebody listens: nobody reads faster

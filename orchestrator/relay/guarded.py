@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chassis.breaker import Breaker, State
+from orchestrator.board import Chunk, Heard, Over
 from orchestrator.ports import FlightBoard
-from orchestrator.types import Chunk, Heard, Over
 
 
 class GuardedFlightBoard:

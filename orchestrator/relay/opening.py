@@ -6,12 +6,12 @@ import time
 
 from chassis.breaker import OPTIONAL, Breaker
 from chassis.telemetry import Telemetry
+from orchestrator.board import BoardUnavailable
 from orchestrator.metrics import FLIGHTS
 from orchestrator.relay.flying import FlightRelay, Role
 from orchestrator.relay.guarded import GuardedFlightBoard
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.shared import SharedRedis
-from orchestrator.types import BoardUnavailable
 
 
 def open_relay(settings: OrchestratorSettings, telemetry: Telemetry, shared: SharedRedis | None) -> FlightRelay | None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from orchestrator.types import BoardUnavailable, Chunk, Heard, Over
+from orchestrator.board import BoardUnavailable, Chunk, Heard, Over
 
 VERSION: Final = 1  # of what chunks hold
 PREFIX: Final = f"askmesh:flights:{VERSION}:"

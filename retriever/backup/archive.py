@@ -29,8 +29,9 @@ from typing import Any, Final
 import numpy as np
 
 from embedding.ports import FloatArray
+from retriever.documents import TextBlock
 from retriever.filters import type_of
-from retriever.types import Chunk, DocumentRecord, FieldType, Metadata, Scalar, TextBlock
+from retriever.types import Chunk, DocumentRecord, FieldType, Metadata, Scalar
 
 FORMAT_VERSION: Final = 1
 TEXT_CHARS: Final = 256 << 10  # of one line; as JSON at most 6 times as many bytes

@@ -17,17 +17,13 @@ from typing import Final, Protocol
 import numpy as np
 
 from chassis.budget import Budget
-from chassis.errors import (
-    CollectionNotFound,
-    Conflict,
-    DocumentNotFound,
-    EmbedderMismatch,
-)
+from chassis.errors import CollectionNotFound, Conflict, DocumentNotFound, EmbedderMismatch
 from embedding.ports import FloatArray
 from retriever.backup.archive import ArchivedDocument, ArchiveHeader, ArchiveWriter
+from retriever.documents import TextBlock
 from retriever.ingest.pins import ReadPins
 from retriever.ports import MAX_READ_CHUNKS, ChunkReader, CollectionHeads
-from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot, TextBlock
+from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot
 
 PAGE: Final = 200  # records read at a time: some 100 KiB, unless they have large metadata
 RUN_CHARS: Final = 4_000_000  # of texts read for one run of documents; a longer document is a run of its own

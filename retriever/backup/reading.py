@@ -23,9 +23,10 @@ from retriever.backup.archive import (
     scalar_of,
     vectors_of,
 )
+from retriever.documents import BLOCK_KINDS, TextBlock
 from retriever.filters import check_metadata
 from retriever.ingest.parsing.limits import DEFAULT_LIMITS
-from retriever.types import BLOCK_KINDS, Chunk, DocumentRecord, FieldType, TextBlock
+from retriever.types import Chunk, DocumentRecord, FieldType
 from retriever.wire import checks
 from retriever.wire.checks import Violations
 

@@ -10,18 +10,9 @@ import numpy as np
 
 from chassis.errors import CollectionNotFound, DocumentNotFound, EmbedderUnavailable, MetadataConflict, RagError
 from embedding.ports import FloatArray
+from retriever.documents import ChunkDraft, TextBlock
 from retriever.filters import check_metadata
-from retriever.types import (
-    Chunk,
-    ChunkDraft,
-    CollectionHead,
-    DocumentRecord,
-    FieldType,
-    Outcome,
-    PutResult,
-    TextBlock,
-    version_of,
-)
+from retriever.types import Chunk, CollectionHead, DocumentRecord, FieldType, Outcome, PutResult, version_of
 
 
 @dataclass(frozen=True, slots=True)

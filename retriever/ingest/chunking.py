@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from embedding.ports import TokenSpans
+from retriever.documents import ChunkDraft, ParsedDocument, TextBlock
 from retriever.ingest.parsing.text import heading_name
 from retriever.ingest.sentences import sentence_spans
 from retriever.ingest.tokens import EstimatedSpans, Measure
-from retriever.types import ChunkDraft, ParsedDocument, TextBlock
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from chassis.errors import DeadlineExceeded, DocumentEmpty, DocumentTooLarge, Em
 from chassis.identity import Identity
 from embedding.ports import Embedder, FloatArray, TokenSpans
 from retriever import filters
+from retriever.documents import ChunkDraft, DocumentSource, ParsedDocument
 from retriever.ingest.chunking import CHUNKER_VERSION, chunk
 from retriever.ingest.commit import PreparedDocument, utc_now
 from retriever.ingest.gate import ByteGate
@@ -29,16 +30,7 @@ from retriever.ingest.hashing import derived_hash, source_hash
 from retriever.ingest.parsing import PARSER_VERSION
 from retriever.ingest.uploads import Upload
 from retriever.ports import CollectionHeads
-from retriever.types import (
-    ChunkDraft,
-    CollectionHead,
-    DocumentRecord,
-    DocumentSource,
-    Outcome,
-    ParsedDocument,
-    PutResult,
-    Snapshot,
-)
+from retriever.types import CollectionHead, DocumentRecord, Outcome, PutResult, Snapshot
 
 EMBED_BATCH: Final = 64  # about a second of work: after it another document, or a cancellation, gets its turn
 VERSIONS: Final = (PARSER_VERSION, CHUNKER_VERSION)

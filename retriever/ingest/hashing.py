@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from retriever.types import DocumentSource, Scalar
+from retriever.documents import DocumentSource
+from retriever.types import Scalar
 
 SCHEME: Final = b"askmesh-document-2"  # changes when what is hashed does
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from chassis.budget import Budget
 from chassis.errors import CollectionNotFound, DocumentNotFound
 from chassis.identity import Identity
+from retriever.documents import DocumentSource
 from retriever.ingest.mirrored import MirroredHeads
 from retriever.ingest.uploads import Upload
 from retriever.observed import Writes
-from retriever.types import DocumentSource, PutResult
+from retriever.types import PutResult
 
 
 class SettledWriter:

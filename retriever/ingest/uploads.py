@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from chassis.errors import DocumentTooLarge, StorageFull
-from retriever.types import DocumentSource
+from retriever.documents import DocumentSource
 
 MEMORY_BYTES: Final = 256 << 10  # most documents are smaller and never touch the disk
 

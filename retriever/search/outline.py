@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from retriever.types import TextBlock
+from retriever.documents import TextBlock
 
 
 def to_outline(blocks: Sequence[TextBlock] | None) -> str | None:

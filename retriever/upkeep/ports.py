@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from chassis.budget import Budget
+from retriever.documents import TextBlock
 from retriever.ports import ChunkStore, CollectionHeads, DocumentRecords, HeadSurvey, Leases
-from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot, TextBlock
+from retriever.types import Chunk, CollectionHead, DocumentRecord, Snapshot
 from retriever.upkeep.findings import MigrationReport, Progress
 
 Place = tuple[int, int]

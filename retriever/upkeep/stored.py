@@ -19,12 +19,13 @@ import numpy as np
 from chassis.budget import Budget
 from chassis.errors import EmbedderUnavailable
 from embedding.ports import Embedder, FloatArray, TokenSpans
+from retriever.documents import ChunkDraft, ParsedDocument
 from retriever.ingest.changes import PreparedDocument
 from retriever.ingest.chunking import CHUNKER_VERSION, chunk
 from retriever.ingest.documents import EMBED_BATCH, VERSIONS
 from retriever.ingest.hashing import derived_hash
 from retriever.ingest.parsing import PARSER_VERSION
-from retriever.types import ChunkDraft, DocumentRecord, ParsedDocument
+from retriever.types import DocumentRecord
 from retriever.upkeep.ports import ChunkAudit, UpkeepRecords
 
 # Every chunker there ever was: a content hash made with one of them says that this parser read the document.

@@ -9,9 +9,10 @@ from rag.retriever.v1 import collection_pb2
 from rag.retriever.v1 import document_pb2 as pb
 
 from retriever import filters
+from retriever.documents import DocumentSource
 from retriever.ingest.uploads import Upload
 from retriever.reading import CollectionView
-from retriever.types import DocumentRecord, DocumentSource, Metadata, Outcome, PutResult, Scalar
+from retriever.types import DocumentRecord, Metadata, Outcome, PutResult, Scalar
 from retriever.wire import checks
 from retriever.wire.checks import Violations
 from retriever.wire.values import FIELD_TYPES, from_scalar, to_scalar, to_timestamp

@@ -12,11 +12,11 @@ from typing import Self
 
 from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, DocumentEmpty
+from retriever.documents import DocumentSource, ParsedDocument
 from retriever.ingest.parsing.formats import ISOLATED, Decision, Format, decide
 from retriever.ingest.parsing.limits import DEFAULT_LIMITS, ParseLimits
 from retriever.ingest.parsing.texts import decoded_page, parse_text
 from retriever.ingest.parsing.worker import ParsingChild
-from retriever.types import DocumentSource, ParsedDocument
 
 __all__ = ["DEFAULT_LIMITS", "PARSER_VERSION", "ParseLimits", "Parser"]
 

@@ -14,11 +14,11 @@ import time
 from typing import BinaryIO
 
 from chassis.errors import DocumentError, DocumentTooLarge
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing import frames
 from retriever.ingest.parsing.container import check_container
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.types import ParsedDocument
 
 
 def main() -> None:

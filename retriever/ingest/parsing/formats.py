@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from chassis.errors import DocumentEncrypted, DocumentFormatUnsupported, DocumentUnreadable
-from retriever.types import DocumentSource
+from retriever.documents import DocumentSource
 
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 

@@ -9,14 +9,8 @@ import json
 import struct
 from typing import Any
 
-from chassis.errors import (
-    DocumentEmpty,
-    DocumentEncrypted,
-    DocumentError,
-    DocumentTooLarge,
-    DocumentUnreadable,
-)
-from retriever.types import ParsedDocument, TextBlock
+from chassis.errors import DocumentEmpty, DocumentEncrypted, DocumentError, DocumentTooLarge, DocumentUnreadable
+from retriever.documents import ParsedDocument, TextBlock
 
 LENGTH = struct.Struct(">Q")
 # A reply is text and blocks as JSON: 8 million characters at up to 4 bytes, and a block of 40 bytes every few of them.

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from chassis.errors import DocumentEmpty
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.text import CODE, HEADING, LIST_ITEM, PARAGRAPH, TABLE_ROW, TextBuilder, row_text
-from retriever.types import ParsedDocument
 
 # Never shown as text, or not part of what the page says.
 _NEVER = frozenset(

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from retriever.documents import ParsedDocument, TextBlock
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.text import (
@@ -24,7 +25,6 @@ from retriever.ingest.parsing.text import (
     heading_name,
     paragraph_spans,
 )
-from retriever.types import ParsedDocument, TextBlock
 
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")

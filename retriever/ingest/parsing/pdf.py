@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pypdfium2 as pdfium
 
 from chassis.errors import DocumentEncrypted, DocumentUnreadable
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.text import TextBuilder
-from retriever.types import ParsedDocument
 
 _HYPHEN = "\ufffe"  # what pdfium gives for a hyphen at a line's end
 _SENTENCE_ENDS = (".", "!", "?", ":", "\u2026", "\u3002", "\uff01", "\uff1f")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from retriever.documents import ParsedDocument, TextBlock
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.text import check_length, finished, paragraph_spans
-from retriever.types import ParsedDocument, TextBlock
 
 
 def parse_plain(text: str, limits: ParseLimits) -> ParsedDocument:

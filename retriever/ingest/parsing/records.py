@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator, Sequence
 
 from chassis.errors import DocumentUnreadable
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.text import TABLE_ROW, TextBuilder, row_text
-from retriever.types import ParsedDocument
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20

@@ -16,11 +16,11 @@ from lxml import etree
 from openpyxl.utils.exceptions import InvalidFileException
 
 from chassis.errors import DocumentTooLarge, DocumentUnreadable
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.records import add_rows
 from retriever.ingest.parsing.text import HEADING, TextBuilder
-from retriever.types import ParsedDocument
 
 # Excel's own largest sheet is 1,048,576 rows; empty cells that carry a style only are counted as well.
 MAX_CELLS = 5_000_000

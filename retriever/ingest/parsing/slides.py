@@ -14,11 +14,11 @@ from lxml import etree
 from pptx.exc import PackageNotFoundError, PythonPptxError
 
 from chassis.errors import DocumentTooLarge, DocumentUnreadable
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.records import add_rows
 from retriever.ingest.parsing.text import HEADING, LIST_ITEM, PARAGRAPH, TextBuilder
-from retriever.types import ParsedDocument
 
 _TEMPLATE_TITLES = frozenset({"PowerPoint Presentation"})
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from chassis.errors import DocumentEmpty, DocumentTooLarge
+from retriever.documents import ParsedDocument, TextBlock
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.types import ParsedDocument, TextBlock
 
 HEADING = "heading"
 PARAGRAPH = "paragraph"

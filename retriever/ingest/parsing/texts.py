@@ -5,13 +5,13 @@ HTML is decoded here and parsed in the child.
 
 from __future__ import annotations
 
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.encoding import declared_charset, decode
 from retriever.ingest.parsing.formats import Decision, Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.markdown import parse_markdown
 from retriever.ingest.parsing.plain import parse_plain
 from retriever.ingest.parsing.records import parse_csv, parse_json
-from retriever.types import ParsedDocument
 
 
 def parse_text(data: bytes, decision: Decision, limits: ParseLimits) -> ParsedDocument:

@@ -18,11 +18,11 @@ from docx.text.paragraph import Paragraph
 from lxml import etree
 
 from chassis.errors import DocumentTooLarge, DocumentUnreadable
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.records import add_rows
 from retriever.ingest.parsing.text import HEADING, LIST_ITEM, PARAGRAPH, TextBuilder
-from retriever.types import ParsedDocument
 
 _HEADING_STYLE = re.compile(r"heading ?([1-9])$", re.IGNORECASE)
 _MAX_LEVEL = 6

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from chassis.budget import Budget
 from chassis.errors import BackendUnavailable, DeadlineExceeded, DocumentUnreadable
+from retriever.documents import ParsedDocument
 from retriever.ingest.parsing import frames
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.types import ParsedDocument
 
 _MODULE = "retriever.ingest.parsing.child"
 _SOURCE_ROOT = Path(__file__).parents[3]  # what holds the packages, installed or in a checkout

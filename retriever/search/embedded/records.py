@@ -10,13 +10,14 @@ from typing import Final
 
 from chassis.budget import Budget
 from chassis.errors import CatalogueUnavailable, DocumentNotFound
+from retriever.documents import TextBlock
 from retriever.search.embedded.database import Database
 from retriever.search.embedded.rows import RECORD_COLUMNS, read_record, remove_records, write_record
 from retriever.search.embedded.schema import Clause, collection_id, make_collection_id, readable_by, seen_by
 from retriever.search.embedded.schema import among as chosen
 from retriever.search.embedded.sql_filter import compile_filter
 from retriever.search.outline import from_outline, to_outline
-from retriever.types import DocumentRecord, Scope, Snapshot, TextBlock
+from retriever.types import DocumentRecord, Scope, Snapshot
 from retriever.upkeep.ports import StoredVersion
 
 PLACE: Final = "catalogue"

@@ -12,21 +12,14 @@ from typing import Any, Final
 
 from chassis.budget import Budget
 from chassis.errors import CatalogueUnavailable, DocumentNotFound
-from retriever.search.opensearch.conditions import (
-    Query,
-    all_of,
-    compiled,
-    of_versions,
-    readable_by,
-    seen_by,
-    values_of,
-)
+from retriever.documents import TextBlock
+from retriever.search.opensearch.conditions import Query, all_of, compiled, of_versions, readable_by, seen_by, values_of
 from retriever.search.opensearch.engine import Call, Engine, Line
 from retriever.search.opensearch.failures import Absent, IndexAbsent
 from retriever.search.opensearch.layout import RECORDS, TEXTS, key_of, missing_indexes
 from retriever.search.opensearch.sources import read_record, record_source
 from retriever.search.outline import from_outline, to_outline
-from retriever.types import DocumentRecord, Scope, Snapshot, TextBlock, born_of
+from retriever.types import DocumentRecord, Scope, Snapshot, born_of
 from retriever.upkeep.ports import StoredVersion
 
 PLACE: Final = "catalogue"

@@ -15,11 +15,12 @@ import numpy as np
 
 from retriever.backup.exporting import Exporter, ExportSources
 from retriever.backup.importing import Imported, Importer, ImportTarget
+from retriever.documents import ChunkDraft, TextBlock
 from retriever.ingest.commit import Committer, Stores, utc_now
 from retriever.ingest.pins import ReadPins
 from retriever.ingest.purge import Janitor
 from retriever.search.embedded import open_embedded
-from retriever.types import ChunkDraft, TextBlock, version_of
+from retriever.types import version_of
 from tests.contract.search.clusters import open_cluster
 from tests.contract.search.samples import DIM, TENANT, FakeClock, budget, prepared, random_unit, scope
 

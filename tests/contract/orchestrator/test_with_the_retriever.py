@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-import pytest
 from rag.orchestrator.v1 import filter_pb2
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
 from rag.orchestrator.v1 import orchestrator_pb2_grpc as rpc
@@ -19,10 +17,10 @@ import retriever.app
 from chassis.channel import open_channel
 from chassis.errors import CollectionNotFound, FilterInvalid, RetrieverUnavailable
 from chassis.settings import load
-from chassis.status import from_rpc_error
 from chassis.telemetry import Telemetry
 from orchestrator.settings import OrchestratorSettings
 from retriever.settings import RetrieverSettings
+from tests.contract.orchestrator.asking import failure
 
 QUESTION = "How long does the lease last?"
 BODY = "# Leases\n\nThe lease lasts {} seconds, and it is renewed every ten seconds by its owner.\n"
@@ -139,12 +137,6 @@ async def test_a_paraphrase_hits_until_the_next_write_and_another_question_never
         fresh = await made.ask(paraphrase)
         assert fresh.started.cache.status == pb.CACHE_STATUS_MISS
         assert "45 seconds" in fresh.text
-
-
-async def failure(call):
-    with pytest.raises(grpc.RpcError) as caught:
-        await call
-    return from_rpc_error(caught.value, RetrieverUnavailable)
 
 
 async def test_an_unknown_collection_and_an_unknown_field_are_the_callers_errors(tmp_path):

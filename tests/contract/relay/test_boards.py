@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from askmesh.rig.redis import running_redis
 from chassis.redis_client import open_redis
+from orchestrator.board import BoardUnavailable, Chunk, Heard, Over
 from orchestrator.relay.redis import PREFIX, RedisFlightBoard
-from orchestrator.types import BoardUnavailable, Chunk, Heard, Over
 from tests.rig_servers import rigged
 from tests.unit.orchestrator.boards import MemoryFlightBoard
 

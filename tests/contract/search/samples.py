@@ -10,18 +10,9 @@ import numpy as np
 
 from chassis.budget import Budget
 from embedding.ports import FloatArray
+from retriever.documents import ChunkDraft
 from retriever.ingest.commit import PreparedDocument
-from retriever.types import (
-    EVERYTHING,
-    Chunk,
-    ChunkDraft,
-    DocumentRecord,
-    Filter,
-    Metadata,
-    Scope,
-    Snapshot,
-    version_of,
-)
+from retriever.types import EVERYTHING, Chunk, DocumentRecord, Filter, Metadata, Scope, Snapshot, version_of
 
 DIM = 8
 TENANT = "acme"

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from chassis.errors import RagError
+from retriever.documents import ParsedDocument, TextBlock
 from retriever.ingest.changes import PreparedDocument
 from retriever.ingest.chunking import chunk
 from retriever.ingest.hashing import derived_hash
-from retriever.types import DocumentRecord, ParsedDocument, TextBlock
+from retriever.types import DocumentRecord
 from retriever.upkeep.findings import Progress
 from retriever.upkeep.ports import UpkeepStores
 from retriever.upkeep.stored import Recipe

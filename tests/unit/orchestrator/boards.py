@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chassis.budget import Clock
-from orchestrator.types import BoardUnavailable, Heard, Over
+from orchestrator.board import BoardUnavailable, Heard, Over
 
 CLAIM_S, LATECOMERS_S, WANT_S = 2.5, 1.0, 1.0
 

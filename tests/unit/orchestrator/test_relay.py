@@ -9,9 +9,10 @@ import pytest
 
 from chassis.budget import Budget
 from chassis.errors import RetrieverUnavailable
+from orchestrator.board import Over
 from orchestrator.fold import fold
 from orchestrator.relay.flying import FlightRelay
-from orchestrator.types import AnswerDelta, CachePolicy, CacheStatus, DegradedReason, Over
+from orchestrator.types import AnswerDelta, CachePolicy, CacheStatus, DegradedReason
 from tests.unit.orchestrator.boards import CLAIM_S, MemoryFlightBoard
 from tests.unit.orchestrator.virtual import now, virtual
 from tests.unit.orchestrator.world import World, question

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retriever.documents import ParsedDocument, TextBlock
 from retriever.ingest.chunking import DEFAULT_POLICY, ChunkingPolicy, chunk
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.markdown import parse_markdown
 from retriever.ingest.tokens import CHARS_PER_TOKEN, EstimatedSpans
-from retriever.types import ParsedDocument, TextBlock
 
 
 class LettersAsTokens:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retriever.documents import DocumentSource
 from retriever.ingest.hashing import content_hash
-from retriever.types import DocumentSource
 
 SOURCE = DocumentSource(
     "a.md",

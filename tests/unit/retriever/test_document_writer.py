@@ -19,10 +19,11 @@ from chassis.errors import (
     MetadataConflict,
 )
 from chassis.identity import LOCAL
+from retriever.documents import DocumentSource, ParsedDocument, TextBlock
 from retriever.ingest.commit import PreparedDocument
 from retriever.ingest.documents import EMBED_BATCH, DocumentWriter, WriterLimits, WriterTools
 from retriever.ingest.uploads import Spool, Upload
-from retriever.types import DocumentRecord, DocumentSource, Outcome, ParsedDocument, PutResult, Snapshot, TextBlock
+from retriever.types import DocumentRecord, Outcome, PutResult, Snapshot
 from tests.unit.retriever.pipeline_fakes import FINGERPRINT, FakeHeads, make_head
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

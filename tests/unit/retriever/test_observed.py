@@ -14,21 +14,11 @@ from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, DocumentUnreadable, SearchUnavailable
 from chassis.identity import LOCAL
 from chassis.telemetry import Telemetry
+from retriever.documents import DocumentSource
 from retriever.ingest.uploads import Upload
 from retriever.observed import ObservedRetrieval, ObservedWriter
 from retriever.search.observed import ObservedDenseLeg, ObservedLexicalLeg
-from retriever.types import (
-    And,
-    Comparison,
-    DocumentSource,
-    Not,
-    Operator,
-    Outcome,
-    PutResult,
-    RetrievalQuery,
-    Scope,
-    Snapshot,
-)
+from retriever.types import And, Comparison, Not, Operator, Outcome, PutResult, RetrievalQuery, Scope, Snapshot
 from tests.unit.retriever.pipeline_fakes import READER, Bench, FakeClock, FakeLeg, make_hit, unit_vector
 
 SCOPE = Scope("acme", Snapshot("uid-1"), ("*",))

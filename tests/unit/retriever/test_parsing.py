@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from chassis import errors
 from chassis.budget import Budget
+from retriever.documents import DocumentSource, ParsedDocument
 from retriever.ingest.parsing import ParseLimits, Parser
 from retriever.ingest.parsing.formats import decide
 from retriever.ingest.parsing.texts import parse_text
 from retriever.ingest.parsing.worker import ParsingChild
-from retriever.types import DocumentSource, ParsedDocument
 from tests.unit.retriever.files import docx_file, pdf_file, pptx_file, xlsx_file, zip_file
 
 PAGES = (["The first page speaks of leave.", "It ends here."], ["The second page speaks of pay."])
