@@ -19,6 +19,7 @@ from tests.rig_servers import rigged
 TIMEBOX_MS = 250 if IS_CAMPAIGN else 1_000
 ON_TIME_MS = bar(450, wide=10_000)  # the timebox, and what an extractive answer takes from there
 SLOW_S = 30.0
+WARM_S = 20.0
 ASKED = 40 if IS_CAMPAIGN else 4
 SKIPPED = [pb.DEGRADED_REASON_RERANK_SKIPPED]
 
@@ -38,7 +39,7 @@ async def test_an_answer_is_on_time_whatever_the_reranker_does(tmp_path, record_
         async with chain(tmp_path, retrieval_timeout_ms=TIMEBOX_MS, **settings) as made:
             for number in range(12):
                 await made.put(10 * number, f"leases-{number}.md")
-            await asyncio.gather(*(made.ask(cache_policy=pb.CACHE_POLICY_BYPASS) for _ in range(2)))  # warm
+            await warmed(made, in_time=not pace_s)
             replies = [await timed(made) for _ in range(ASKED)]
     lost = [[each.reason for each in reply.completed.degraded] for _, reply in replies]
     took_ms = [milliseconds for milliseconds, _ in replies]
@@ -49,6 +50,16 @@ async def test_an_answer_is_on_time_whatever_the_reranker_does(tmp_path, record_
     assert max(took_ms) <= ON_TIME_MS
     assert all(reasons in ([], SKIPPED) for reasons in lost)
     assert least <= lost.count([]) <= most
+
+
+async def warmed(made, *, in_time):
+    """Ask once; of a reranker that can be in time, until it is: one that was just started may be late at first, and
+    then its breaker skips it for a while. On a machine that is too busy for it the bar below says so."""
+    until = time.monotonic() + (WARM_S if in_time else 0.0)
+    _, reply = await timed(made)
+    while reply.completed.degraded and time.monotonic() < until:
+        await asyncio.sleep(0.2)
+        _, reply = await timed(made)
 
 
 async def timed(made):
