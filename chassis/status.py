@@ -204,7 +204,7 @@ def _details(error: RagError, request_id: str) -> Iterator[Message]:
     after_s = retry_after_s_of(error)
     if after_s is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromMilliseconds(round(max(0.0, after_s) * 1_000))
+        retry.retry_delay.FromMilliseconds(max(round(after_s * 1_000), int(after_s > 0)))
         yield retry
     if row.resource:
         name = _cut(error.metadata.get(row.resource, ""), MAX_ID_BYTES)

@@ -71,6 +71,12 @@ def test_the_error_s_own_retry_time_wins():
     assert back.retry_after_s == 0.25
 
 
+def test_a_wait_is_never_told_as_none():
+    """A breaker may be a fraction of a millisecond from its probe: a wire's zero would mean "at once"."""
+    back = status.from_rpc_status(status.to_rpc_status(errors.Overloaded("busy", retry_after_s=0.0001), "r-1"))
+    assert back.retry_after_s == 0.001
+
+
 def test_an_internal_error_says_nothing_but_the_request_id():
     sent = status.to_rpc_status(errors.InternalError("db at 10.0.0.7 said no", metadata={"host": "10.0.0.7"}), "r-9")
     assert b"10.0.0.7" not in sent.SerializeToString()
