@@ -43,7 +43,7 @@ class Door(ABC):
         self.is_open = asyncio.Event()
         self.under_way = 0
         self.came_of: Counter[tuple[str, str]] = Counter()
-        self._client = kubernetes.client
+        self.kubernetes = kubernetes
         self._kubelet = kubelet
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._stack = AsyncExitStack()
@@ -111,13 +111,18 @@ class Asks(Door):
         self._drawn: Mapping[str, int] = {}
 
     async def look(self) -> None:
-        virtual: Any = await self._client.get(f"{_ISTIO}/virtualservices/orchestrator")
-        rule: Any = await self._client.get(f"{_ISTIO}/destinationrules/orchestrator")
+        virtual: Any = await self.kubernetes.client.get(f"{_ISTIO}/virtualservices/orchestrator")
+        rule: Any = await self.kubernetes.client.get(f"{_ISTIO}/destinationrules/orchestrator")
         (drawn,) = [route for route in virtual["spec"]["http"] if route["name"] == "drawn"]
         self._drawn = {part["destination"]["subset"]: part.get("weight", 0) for part in drawn["route"]}
         self.subsets = {each["name"]: each["labels"] for each in rule["spec"]["subsets"]}
         if self.weights[-1:] != [self._drawn["v2"]]:
             self.weights.append(self._drawn["v2"])
+
+    async def changes(self) -> int:
+        """How often the route's specification was written."""
+        virtual: Any = await self.kubernetes.client.get(f"{_ISTIO}/virtualservices/orchestrator")
+        return int(virtual["metadata"]["generation"])
 
     async def call(self, number: int) -> None:
         [variant] = self._draws.choices(list(self._drawn), list(self._drawn.values()))
@@ -148,13 +153,13 @@ class Searches(Door):
         self._mirrored: Mapping[str, float] = {}
 
     async def look(self) -> None:
-        virtual: Any = await self._client.get(f"{_ISTIO}/virtualservices/retriever")
+        virtual: Any = await self.kubernetes.client.get(f"{_ISTIO}/virtualservices/retriever")
         (route,) = [each for each in virtual["spec"]["http"] if each["name"] == "retrieve"]
         self._mirrored = {
             each["destination"]["host"].partition(".")[0]: each["percentage"]["value"] for each in route["mirrors"]
         }
         for name in ("retriever", *self._mirrored):
-            service: Any = await self._client.get(f"/api/v1/namespaces/{NAMESPACE}/services/{name}")
+            service: Any = await self.kubernetes.client.get(f"/api/v1/namespaces/{NAMESPACE}/services/{name}")
             self.selectors[name] = service["spec"]["selector"]
 
     async def call(self, number: int) -> None:
