@@ -15,8 +15,8 @@ from orchestrator.tokens import EstimatedTokenCounter
 from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
 
 CONTROL_TOKENS = [
-    "<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>", "<pad>", "<unused7>", "</s>", "<s>", "[@BOS@]", "<|im_end|>",
-    "<|eot_id|>", "[INST]", "[/INST]", "<<SYS>>", "<END_OF_TURN>",
+    "<start_of_turn>", "<end_of_turn>", "<image_soft_token>", "<bos>", "<eos>", "<pad>", "<unused7>", "</s>", "<s>",
+    "[@BOS@]", "<|im_end|>", "<|eot_id|>", "[INST]", "[/INST]", "<<SYS>>", "<END_OF_TURN>",
 ]  # fmt: skip  # a table of tokens
 
 
