@@ -2,8 +2,9 @@
 
 Rule 1: one stream per request, and it is cancelled whatever ends the answer: breaking out of the loop alone would leave
         the model generating for nobody.
-Rule 2: `triton_grpc_error` asks for errors as the stream's status, so that a mesh sees them; servers that do not know
-        it send them inside the stream with status OK, and those are read too.
+Rule 2: `triton_grpc_error` asks for errors as the stream's status, so that a mesh sees them, where that is safe for the
+        server (see the codecs). Else, and from servers that do not know it, they come inside the stream with status
+        OK, and those are read too.
 Rule 3: an answer without the FINAL flag broke off, however politely.
 Rule 4: time is bounded everywhere: the whole by the budget, the gap between tokens by `stall_timeout_s`.
 Rule 5: no word of the server's errors, of the prompt or of the address leaves in a message.
@@ -43,8 +44,10 @@ _FINAL = "triton_final_response"
 _SEND_FINAL = {"triton_enable_empty_final_response": pb.InferParameter(bool_param=True)}
 _QUEUE_FULL = "maximum queue size"  # Triton says it with UNAVAILABLE, as it does everything else
 _ABSENT = ("unknown model", "not at ready state")
-# "unexpected inference input 'stream' for model ...", "unexpected inference output ...": another codec's contract.
-_BAD_REQUEST = ("inference input", "inference output")
+# Another codec's contract: "unexpected inference input 'stream' for model ...", "unexpected inference output ...",
+# "unexpected shape for input 'text_input' for model ...", "expected number of inputs between 1 and 7 but got 8 inputs for
+# model ...", "inference request batch-size must be <= 4 for ..." (core, src/infer_request.cc).
+_BAD_REQUEST = ("inference input", "inference output", "for input '", "inputs for model", "request batch-size")
 _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # types-grpcio leaves it out
 
 
@@ -104,11 +107,12 @@ class TritonGenerator:
         text = stop.push(reading.rest()) + stop.rest()
         if text:
             yield TextPiece(text)
-        yield reading.end()
+        yield reading.end(is_stopped=stop.is_stopped)
 
     async def _responses(self, request: pb.ModelInferRequest, budget: Budget) -> AsyncGenerator[Outputs, None]:
         """The outputs of each response, until the one that is final."""
-        call = self._stub.ModelStreamInfer(_once(request), timeout=budget.remaining_s(), metadata=_STATUS_PLEASE)
+        metadata = _STATUS_PLEASE if self._codec.asks_for_status else ()
+        call = self._stub.ModelStreamInfer(_once(request), timeout=budget.remaining_s(), metadata=metadata)
         gap_s = budget.remaining_s()  # until the first token
         is_final = has_begun = False
         try:

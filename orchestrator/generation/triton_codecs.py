@@ -1,11 +1,13 @@
 """Three tensor contracts of language models on Triton, and what their answers mean. No I/O, no client library.
 
 Rule 1: a codec is chosen in the settings and never guessed: a cumulative text read as pieces repeats itself.
-Rule 2: the FINAL flag says that an answer is whole; a finish reason says why it ended. Where a contract has none, an
-        answer as long as was allowed was cut, and any other is complete.
-Rule 3: an optional input is sent only where the contract's oldest supported container knows it.
+Rule 2: the FINAL flag says that no more comes; a finish reason says why. A contract that has one always gives it, so
+        that an answer without broke off. Where a contract has none, an answer as long as was allowed was cut, and any
+        other is complete. An answer that was left at a stop sequence ended there, whatever the engine did.
+Rule 3: an optional input is sent only where the contract's oldest supported container knows it, and takes it.
 
-Source: the configurations and models of TensorRT-LLM 1.2.1 (triton_backend/all_models) and of Triton's vLLM backend.
+Source: the configurations and models of TensorRT-LLM 1.2.1 (triton_backend/all_models; container 26.07) and of Triton's
+vLLM backend (r26.01, src/model.py and src/utils/request.py).
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Codec:
         outputs: Asked for by name; empty asks for what the model chooses to send.
         text: A new reader of its text_output.
         counts_responses: A response is a token, and there is no finish reason: the count tells whether it was cut.
+        asks_for_status: Errors are asked for as the stream's status (`triton_grpc_error`).
     """
 
     name: CodecName
@@ -44,6 +47,7 @@ class Codec:
     outputs: tuple[str, ...]
     text: Callable[[], TextSource]
     counts_responses: bool = False
+    asks_for_status: bool = True
 
     def reading(self, sampling: Sampling) -> Reading:
         return Reading(self, sampling)
@@ -78,28 +82,33 @@ class Reading:
         """Text held back, once the answer is whole."""
         return self._text.rest()
 
-    def end(self) -> GenerationEnd:
+    def end(self, *, is_stopped: bool = False) -> GenerationEnd:
         """How the answer ended.
 
+        Args:
+            is_stopped: It was left at a stop sequence.
         Raises:
-            ModelUnavailable: no response held any text, not even an empty one.
+            ModelUnavailable: no response held any text, not even an empty one; or nothing says why it ended.
         """
         if not self._responses:
             raise ModelUnavailable("the model sent no answer: check that its codec is the chosen one")
-        return GenerationEnd(self._reason(), self._prompt_tokens, self._completion_tokens)
+        return GenerationEnd(self._reason(is_stopped), self._prompt_tokens, self._completion_tokens)
 
-    def _reason(self) -> FinishReason:
+    def _reason(self, is_stopped: bool) -> FinishReason:
+        if is_stopped:
+            return FinishReason.STOP
         if self._finish_reason is not None:
             return self._finish_reason
-        was_cut = self._counts_responses and self._responses >= self._max_tokens
-        return FinishReason.LENGTH if was_cut else FinishReason.STOP
+        if not self._counts_responses:
+            raise _broken_off()
+        return FinishReason.LENGTH if self._responses >= self._max_tokens else FinishReason.STOP
 
     def _note_reason(self, outputs: Outputs) -> None:
         reason = text_in(outputs, "finish_reason") if "finish_reason" in outputs else b""
         if reason in _NOT_YET:
             return
         if reason not in _REASONS:  # cancelled, timeout, abort, error: the answer is not whole
-            raise ModelUnavailable("the model broke off in the middle of the answer; ask again")
+            raise _broken_off()
         self._finish_reason = _REASONS[reason]
 
     def _note_counts(self, outputs: Outputs) -> None:
@@ -111,8 +120,13 @@ class Reading:
             self._completion_tokens = (self._completion_tokens or 0) + new_tokens
 
 
-def _trtllm_inputs(text: str, sampling: Sampling, stop: Sequence[str]) -> list[Tensor]:
-    """No batch dimension: the model's max_batch_size is 0."""
+def _trtllm_inputs(text: str, sampling: Sampling, _stop: Sequence[str]) -> list[Tensor]:
+    """No batch dimension: the model's max_batch_size is 0.
+
+    No `sampling_param_stop`: the model hands it to its tokenizer as bytes, which refuses them, and with them the request
+    (helpers.py: get_sampling_params_from_request; SamplingParams._setup). The model is told where a turn ends when it
+    is deployed: deploy/triton/models/tensorrt_llm/1/end_of_turn.py.
+    """
     tensors = [
         texts("text_input", [text], (1,)),
         flag("streaming", True, (1,)),
@@ -121,8 +135,6 @@ def _trtllm_inputs(text: str, sampling: Sampling, stop: Sequence[str]) -> list[T
         flag("sampling_param_exclude_input_from_output", True, (1,)),  # its default repeats the prompt
         flag("return_finish_reason", True, (1,)),
     ]
-    if stop:
-        tensors.append(texts("sampling_param_stop", stop, (len(stop),)))
     if sampling.seed is not None:
         tensors.append(number("sampling_param_seed", "UINT64", _unsigned(sampling.seed), (1,)))
     return tensors
@@ -157,17 +169,25 @@ def _vllm_inputs(text: str, sampling: Sampling, stop: Sequence[str]) -> list[Ten
     ]
 
 
+def _broken_off() -> ModelUnavailable:
+    return ModelUnavailable("the model broke off in the middle of the answer; ask again")
+
+
 def _unsigned(seed: int) -> int:
     return seed % (1 << 64)
 
 
 # The ensemble's other outputs are logits of megabytes: only the text is asked for. Its token counts are not: whether
 # they are of one response or of all so far is written nowhere, so the pipeline's tokenizer counts.
+#
+# Nor is a status for the ensemble's errors: its containers are of 2025, and before 26.04 (triton-inference-server/server
+# #8708) Triton used memory it had freed when anything followed an error in that mode. tensorrt_llm_bls sends its FINAL
+# flag after one.
 CODECS: dict[CodecName, Codec] = {
     codec.name: codec
     for codec in (
         Codec("trtllm", _trtllm_inputs, ("text_output", "finish_reason"), CumulativeText),
-        Codec("ensemble", _ensemble_inputs, ("text_output",), DeltaText, counts_responses=True),
+        Codec("ensemble", _ensemble_inputs, ("text_output",), DeltaText, counts_responses=True, asks_for_status=False),
         Codec("vllm", _vllm_inputs, (), DeltaText),
     )
 }

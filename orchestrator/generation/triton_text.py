@@ -15,6 +15,7 @@ from chassis.errors import ModelUnavailable
 __all__ = ["CumulativeText", "DeltaText", "StopFilter", "TextSource"]
 
 _UNDECODED = "\ufffd"
+STAMMERS = 5  # "N", "Ni", "Nik", "Niko", "Nikol": no language's tokens do that
 
 
 class TextSource(Protocol):
@@ -28,13 +29,28 @@ class TextSource(Protocol):
 
 
 class DeltaText:
-    """Each piece is what is new."""
+    """Each piece is what is new.
+
+    An engine that sends all so far instead would be heard stammering (tensorrt_llm_bls with accumulate_tokens does), so
+    that an answer whose every piece goes on from the one before is refused as soon as that can be no accident.
+    """
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._last = b""
+        self._grown = 0  # pieces so far that went on from the one before; below zero: one did not
 
     def push(self, raw: bytes) -> str:
+        if raw and self._grown >= 0:
+            self._compare(raw)
         return self._decoder.decode(raw)
+
+    def _compare(self, raw: bytes) -> None:
+        goes_on = len(raw) > len(self._last) and raw.startswith(self._last)
+        self._grown = self._grown + 1 if goes_on else -1
+        self._last = raw
+        if self._grown >= STAMMERS:
+            raise ModelUnavailable("the model repeats what it said: its codec is another than the chosen one")
 
     def rest(self) -> str:
         return self._decoder.decode(b"", final=True)

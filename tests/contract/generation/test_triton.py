@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -198,6 +199,23 @@ async def test_an_engine_that_gave_up_gave_no_answer(generator):
     await failed(generator, ModelUnavailable, "standin:gaveup")
 
 
+@pytest.mark.parametrize("codec", ["trtllm", "vllm"], indirect=True)
+async def test_an_answer_that_does_not_say_why_it_ended_broke_off(generator):
+    assert (await failed(generator, ModelUnavailable, "standin:noreason"))[0] == ANSWER
+
+
+@pytest.mark.parametrize("codec", ["ensemble", "vllm"], indirect=True)
+async def test_an_engine_that_says_all_so_far_where_pieces_are_due_is_not_understood(generator):
+    assert "codec" in str((await failed(generator, ModelUnavailable, "standin:repeat"))[1])
+
+
+async def test_an_answer_left_at_a_stop_sequence_ended_there_also_as_its_last_token(channel):
+    *spoken, _ = await answered(generator_on(channel, "ensemble"))
+    until = len(spoken) + 4  # the stand-in says the end of a turn in four tokens
+    events = await answered(generator_on(channel, "ensemble"), "standin:leak", max_tokens=until)
+    assert (text_of(events), events[-1].finish_reason) == (ANSWER, FinishReason.STOP)
+
+
 async def test_an_answer_without_its_tensors_is_not_an_empty_answer(generator):
     assert (await failed(generator, ModelUnavailable, "standin:notext"))[0] == ""
 
@@ -233,6 +251,16 @@ async def test_a_wrong_setting_is_named(channel, codec_used, served_as, version,
     said, raised = await failed(generator, ModelUnavailable)
     assert said == ""
     assert words in str(raised)
+
+
+async def test_a_model_that_wants_a_batch_dimension_is_another_codecs(tmp_path):
+    repository = tmp_path / "standin" / "models"
+    shutil.copytree(STANDINS.parent, repository.parent)
+    config = repository / "vllm" / "config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 0", "max_batch_size: 4"))
+    opened = partial(running_triton, tmp_path / "triton", repository=repository)
+    async with rigged(opened) as server, open_channel(f"{server.host}:{server.port}") as channel:
+        assert "codec" in str((await failed(generator_on(channel, "vllm"), ModelUnavailable))[1])
 
 
 @asynccontextmanager

@@ -14,6 +14,13 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 
+END_OF_TURN = "<end_of_turn>"
+
+
+class Refused(Exception):
+    """The model takes no such request; `str()` is the kind of refusal (see model.py)."""
+
+
 @dataclass(frozen=True)
 class Ask:
     """A request as the engine sees it."""
@@ -68,10 +75,13 @@ def _string(name: str, value: bytes) -> Any:
 
 
 def _read_llmapi(request: Any) -> Ask:
+    """TensorRT-LLM 1.2.1 gives its tokenizer the stop sequences as the bytes they come in; the tokenizer takes text only."""
+    if _values(request, "sampling_param_stop"):
+        raise Refused("untokenizable")
     return Ask(
         prompt=_texts(request, "text_input")[0],
         max_tokens=_value(request, "sampling_param_max_tokens", 32),
-        stop=_texts(request, "sampling_param_stop"),
+        stop=(END_OF_TURN,),  # as ../../models/tensorrt_llm/1/end_of_turn.py tells the real one
         is_streaming=_value(request, "streaming", False),
         repeats_prompt=not _value(request, "sampling_param_exclude_input_from_output", False),
         wants=_wants(request, "finish_reason"),

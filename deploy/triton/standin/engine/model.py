@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import triton_python_backend_utils as pb_utils
 
-from engine.contracts import CONTRACTS, Ask, Contract, Progress
+from engine.contracts import CONTRACTS, Ask, Contract, Progress, Refused
 from engine.script import Script, script_of, without_directives
 from engine.words import answer_to, question_of, tokens_of
 
@@ -29,6 +29,7 @@ _REFUSALS = {  # by name: pb_utils has the codes only once the model is made
     "overloaded": ("UNAVAILABLE", "Exceeds maximum queue size"),
     "internal": ("INTERNAL", "CUDA error on gpu-node-7"),
     "cancelled": ("CANCELLED", "Request cancelled by client"),
+    "untokenizable": ("INTERNAL", "Error generating request: TextInputSequence must be str"),
 }
 
 
@@ -58,7 +59,10 @@ class StandIn:
         self._closing.set()
 
     def _answer(self, request: Any, sender: Any) -> None:
-        ask = self._contract.read(request)
+        try:
+            ask = self._contract.read(request)
+        except Refused as refused:
+            return _fail(sender, str(refused))
         question = question_of(ask.prompt)
         script = script_of(self._script, question)
         if script.refuse:
@@ -110,7 +114,8 @@ class _Answer:
         """One token more; with a reason it is the last."""
         progress = self._progress
         whole = progress.said + piece
-        progress.said, progress.new, progress.finish_reason = whole, progress.new + piece, reason
+        progress.said, progress.new = whole, whole if self._script.repeats else progress.new + piece
+        progress.finish_reason = None if self._script.hides_reason else reason
         progress.tokens += 1
         if not progress.ask.is_streaming and reason is None:
             return

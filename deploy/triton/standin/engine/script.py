@@ -10,6 +10,8 @@
     standin:leak         goes on after the stop sequence, which is in the text
     standin:notext       responses without text_output
     standin:gaveup       ends with the finish reason of an engine that gave up
+    standin:noreason     ends without a finish reason, where its contract has one
+    standin:repeat       each response says all so far, where its contract says what is new
 
 The question's own words win over STANDIN_SCRIPT's.
 """
@@ -35,6 +37,8 @@ class Script:
     leaks: bool = False
     has_no_text: bool = False
     gives_up: bool = False
+    hides_reason: bool = False
+    repeats: bool = False
 
 
 def script_of(*texts: str) -> Script:
@@ -51,6 +55,8 @@ def script_of(*texts: str) -> Script:
         leaks="leak" in said,
         has_no_text="notext" in said,
         gives_up="gaveup" in said,
+        hides_reason="noreason" in said,
+        repeats="repeat" in said,
     )
 
 
