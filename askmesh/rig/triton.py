@@ -87,6 +87,7 @@ async def running_triton(
     repository: Path,
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
+    script: Path | None = None,
 ) -> AsyncIterator[Server]:
     """A Triton that serves a repository; ports "grpc", "http" and "metrics".
 
@@ -94,6 +95,7 @@ async def running_triton(
         repository: Of models for the Python backend.
         environment: What its models see besides this process's.
         options: Further ones, as on its command line: ("--model-control-mode=explicit", "--load-model=x").
+        script: What starts the server, with all options; it finds `tritonserver` on PATH.
     Raises:
         RigMissing: it is not built for this Python.  RigFailed: a model does not load.
     """
@@ -101,7 +103,8 @@ async def running_triton(
     prefix = f"askmesh_{uuid.uuid4().hex[:12]}"
 
     def command(ports: Mapping[str, int]) -> list[str]:
-        return [*_command(home, repository, prefix, ports), *options]
+        program, *line = _command(home, repository, prefix, ports)
+        return [str(script or program), *line, *options]
 
     recipe = Recipe(
         "triton", VERSION, ["grpc", "http", "metrics"], command, _is_ready,
@@ -141,7 +144,7 @@ def _environment(home: Path) -> dict[str, str]:
     libraries = [str(home / LIBRARIES), sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH", "")]
     return {
         "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-        "PATH": os.pathsep.join([str(Path(sys.base_prefix) / "bin"), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([str(Path(sys.base_prefix) / "bin"), str(home), os.environ.get("PATH", os.defpath)]),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,6 +25,37 @@ from tests.rig_servers import rigged
 
 TRITON = ROOT / "deploy" / "triton"
 MODEL = "tensorrt_llm"
+HELPERS = """\
+def get_sampling_params_from_request(request, batch_size=1, batch_index=0):
+    return {"max_tokens": 8}
+"""
+MODEL_OF_THE_CONTAINER = """\
+import json
+import os
+import sys
+from pathlib import Path
+
+from helpers import (get_sampling_params_from_request,
+                     )
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from engine.model import StandIn
+
+
+class TritonPythonModel(StandIn):
+    contract = "llmapi"
+
+    @staticmethod
+    def auto_complete_config(config):
+        config.set_max_batch_size(0)
+        config.set_model_transaction_policy({"decoupled": True})
+        return config
+
+    def initialize(self, args):
+        read = get_sampling_params_from_request(None)
+        (Path(os.environ["WEIGHTS"]) / "read.json").write_text(json.dumps(read))
+        super().initialize(args)
+"""
 _TENSOR = re.compile(r'name: "(\w+)" data_type: (\w+) dims: \[ (\S+) \]')
 
 
@@ -45,6 +78,41 @@ async def test_triton_takes_the_real_configuration_and_the_orchestrators_request
     opened = partial(running_triton, tmp_path / "triton", repository=repository)
     async with rigged(opened) as server, open_channel(f"{server.host}:{server.port}") as channel:
         assert text_of(await answered(generator_on(channel, "trtllm"))) == ANSWER
+
+
+async def test_the_start_script_puts_the_containers_model_beside_ours_and_tells_it_where_a_turn_ends(tmp_path):
+    """In place of the container's code: two files with its names, its import, and the stand-in for its engine."""
+    weights, code = tmp_path / "weights", tmp_path / "code"
+    for folder in (weights, code, tmp_path / "empty", tmp_path / "run"):
+        folder.mkdir()
+    (weights / "generation_config.json").write_text('{"eos_token_id": [1, 106]}')
+    (code / "helpers.py").write_text(HELPERS)
+    (code / "model.py").write_text(MODEL_OF_THE_CONTAINER)
+    shutil.copytree(TRITON / "standin" / "engine", tmp_path / "run" / "engine")
+    environment = {"WEIGHTS": str(weights), "LLMAPI_MODEL": str(code), "TMPDIR": str(tmp_path / "run")}
+    opened = partial(
+        running_triton,
+        tmp_path / "triton",
+        repository=tmp_path / "empty",
+        environment=environment,
+        script=TRITON / "start.sh",
+    )
+    async with rigged(opened) as server, open_channel(f"{server.host}:{server.port}") as channel:
+        assert text_of(await answered(generator_on(channel, "trtllm"))) == ANSWER
+    assert json.loads((weights / "read.json").read_text()) == {"max_tokens": 8, "stop_token_ids": [1, 106]}
+    (started,) = (tmp_path / "run").glob("tmp.*/tensorrt_llm/1/model.yaml")
+    assert f"model: {weights} " in started.read_text()
+
+
+def test_the_start_script_refuses_a_model_that_reads_requests_in_another_way(tmp_path):
+    (tmp_path / "helpers.py").write_text("def get_params(request): ...\n")
+    (tmp_path / "model.py").write_text("from helpers import get_params\n")
+    environment = {**os.environ, "LLMAPI_MODEL": str(tmp_path)}
+    started = subprocess.run(
+        [TRITON / "start.sh"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert started.returncode == 1
+    assert "end_of_turn.py" in started.stderr
 
 
 def loaded_from(yaml: str) -> str:
