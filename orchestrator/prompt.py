@@ -39,8 +39,8 @@ _GEMMA = "<start_of_turn>user\n{system}\n\n{user}<end_of_turn>\n<start_of_turn>m
 GEMMA_STOP = ("<end_of_turn>",)
 
 # Control tokens of Gemma and of the chat formats other engines use. Removed again until nothing is left, because
-# removing one can put the halves of another together. <image_soft_token> is id 262144 for Gemma 3's tokenizer, one past the
-# last row of a text-only model's embeddings: an engine that looks it up unchecked dies of a passage that quotes it.
+# removing one can put the halves of another together. <image_soft_token> is id 262144 for Gemma 3's tokenizer, one past
+# the last row of a text-only model's embeddings: an engine that looks it up unchecked dies of a passage that quotes it.
 _CONTROL = re.compile(
     r"</?(?:start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|bos|eos|pad|unk|mask|s|2mass"
     r"|unused\d+)>|\[@BOS@\]|<\|[^<>|\s]{1,40}\|>|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|SYSTEM_PROMPT)\]|<<?/?SYS>>?",

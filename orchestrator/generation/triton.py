@@ -45,8 +45,8 @@ _SEND_FINAL = {"triton_enable_empty_final_response": pb.InferParameter(bool_para
 _QUEUE_FULL = "maximum queue size"  # Triton says it with UNAVAILABLE, as it does everything else
 _ABSENT = ("unknown model", "not at ready state")
 # Another codec's contract: "unexpected inference input 'stream' for model ...", "unexpected inference output ...",
-# "unexpected shape for input 'text_input' for model ...", "expected number of inputs between 1 and 7 but got 8 inputs for
-# model ...", "inference request batch-size must be <= 4 for ..." (core, src/infer_request.cc).
+# "unexpected shape for input 'text_input' for model ...", "expected number of inputs between 1 and 7 but got 8 inputs
+# for model ...", "inference request batch-size must be <= 4 for ..." (core, src/infer_request.cc).
 _BAD_REQUEST = ("inference input", "inference output", "for input '", "inputs for model", "request batch-size")
 _EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # types-grpcio leaves it out
 

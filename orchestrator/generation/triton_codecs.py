@@ -123,9 +123,9 @@ class Reading:
 def _trtllm_inputs(text: str, sampling: Sampling, _stop: Sequence[str]) -> list[Tensor]:
     """No batch dimension: the model's max_batch_size is 0.
 
-    No `sampling_param_stop`: the model hands it to its tokenizer as bytes, which refuses them, and with them the request
-    (helpers.py: get_sampling_params_from_request; SamplingParams._setup). The model is told where a turn ends when it
-    is deployed: deploy/triton/models/tensorrt_llm/1/end_of_turn.py.
+    No `sampling_param_stop`: the model hands it to its tokenizer as bytes, which refuses them, and with them the
+    request (helpers.py: get_sampling_params_from_request; SamplingParams._setup). The model is told where a turn ends
+    when it is deployed: deploy/triton/models/tensorrt_llm/1/end_of_turn.py.
     """
     tensors = [
         texts("text_input", [text], (1,)),
@@ -180,9 +180,9 @@ def _unsigned(seed: int) -> int:
 # The ensemble's other outputs are logits of megabytes: only the text is asked for. Its token counts are not: whether
 # they are of one response or of all so far is written nowhere, so the pipeline's tokenizer counts.
 #
-# Nor is a status for the ensemble's errors: its containers are of 2025, and before 26.04 (triton-inference-server/server
-# #8708) Triton used memory it had freed when anything followed an error in that mode. tensorrt_llm_bls sends its FINAL
-# flag after one.
+# Nor is a status for its errors: its containers are of 2025, and before 26.04 (triton-inference-server/server #8708)
+# Triton used memory it had freed when anything followed an error in that mode. tensorrt_llm_bls sends its FINAL flag
+# after one.
 CODECS: dict[CodecName, Codec] = {
     codec.name: codec
     for codec in (

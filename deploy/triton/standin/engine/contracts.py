@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-
 END_OF_TURN = "<end_of_turn>"
 
 
@@ -75,7 +74,7 @@ def _string(name: str, value: bytes) -> Any:
 
 
 def _read_llmapi(request: Any) -> Ask:
-    """TensorRT-LLM 1.2.1 gives its tokenizer the stop sequences as the bytes they come in; the tokenizer takes text only."""
+    """TensorRT-LLM 1.2.1 gives its tokenizer the stop sequences as the bytes they come in; it takes text only."""
     if _values(request, "sampling_param_stop"):
         raise Refused("untokenizable")
     return Ask(
