@@ -6,8 +6,8 @@ Rule 2: the FINAL flag says that no more comes; a finish reason says why. A cont
         other is complete. An answer that was left at a stop sequence ended there, whatever the engine did.
 Rule 3: an optional input is sent only where the contract's oldest supported container knows it, and takes it.
 
-Source: the configurations and models of TensorRT-LLM 1.2.1 (triton_backend/all_models; container 26.07) and of Triton's
-vLLM backend (r26.01, src/model.py and src/utils/request.py).
+Source: the configurations and models of TensorRT-LLM (triton_backend/all_models) and of Triton's vLLM backend
+(src/model.py, src/utils/request.py); deploy/triton/README.md says at which commits.
 """
 
 from __future__ import annotations
