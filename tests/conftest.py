@@ -47,8 +47,9 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
-    """A failed test shows what its servers said."""
+    """A failed test shows what its servers said; what was measured is words, which a worker can hand on."""
     report = yield
+    report.user_properties = [(name, str(value)) for name, value in report.user_properties]
     if report.failed:
         report.sections += sections_of(servers_among(getattr(item, "funcargs", {}).values()))
     return report
