@@ -7,12 +7,14 @@ Rule 2: its entry leaves the head last, once both stores count none of its chunk
 Rule 3: aborting is always safe: a commit requires its number open, so a writer that was merely slow tries again. So is
         giving up what is staged: its swap requires it still there.
 Rule 4: what a long read holds (ReadPins) stays, unless so much piles up that writers would have to wait for it.
+Rule 5: collections do not wait for each other: one whose shard is broken or hangs is passed over, and said at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +23,7 @@ from typing import Final, Protocol
 
 from chassis.budget import Budget, Clock
 from chassis.errors import BackendUnavailable, Conflict, DeadlineExceeded
-from retriever.ingest.lease import LeaseKeeper
+from retriever.ingest.lease import TERM_S, LeaseKeeper
 from retriever.ingest.ledger import aborted, aborted_ranges, purged, recovered, staging
 from retriever.ingest.pins import ReadPins
 from retriever.ingest.swapping import change_head
@@ -35,14 +37,30 @@ GRACE_S: Final = 6.0  # Retrieve stops itself after 5 s (retriever.proto): no re
 STALE_AFTER_S: Final = 120.0  # twice the longest transaction (commit.TRANSACTION_LIMIT_S)
 INTERVAL_S: Final = 1.0  # between rounds: replacing documents at full speed must not fill DEAD_LIMIT for long
 ROUND_BUDGET_S: Final = 30.0
-PAGE: Final = 100  # heads read at a time
+HEADS_SHARE: Final = 2 / 3  # of a round's time; the rest is the aftermath's, however long the collections take
+HEAD_BUDGET_S: Final = 10.0  # half of that: behind one that hangs others have their turn in the same round
+BEAT_S: Final = TERM_S / 5  # four may be missed
+PAGE: Final = 500  # heads read at a time: a refresh and a search each, 20 ms of 500 as of 100
 PINNED_LIMIT: Final = DEAD_LIMIT * 3 // 4  # so many dead versions end a pin: readers can begin again, writers only wait
+
+
+FIRST: Final = ("", "")  # before every tenant and name
+
+Failure = BackendUnavailable | Conflict | DeadlineExceeded
 
 
 class Aftermath(Protocol):
     """retriever.upkeep.aftermath.Aftermath, as the janitor sees it."""
 
     async def tidy(self, heads: Sequence[CollectionHead], *, budget: Budget) -> None: ...
+
+
+class Work(Protocol):
+    """One kind of housekeeping."""
+
+    __name__: str
+
+    async def __call__(self, head: CollectionHead, *, budget: Budget) -> None: ...
 
 
 class Janitor:
@@ -73,6 +91,8 @@ class Janitor:
         self._since: dict[Hashable, float] = {}  # when this process first saw each dead version, number and range
         self._swept: set[Hashable] = set()  # aborted ranges that were emptied already
         self._aftermath = aftermath
+        self._beaten = -math.inf  # when the lease was renewed last
+        self._next: dict[str, tuple[str, str]] = {}  # by work: where the round before ran out of time
 
     async def recover(self, *, budget: Budget) -> None:
         """At the start of a process that is alone with its stores: whatever is open was left by a dead one."""
@@ -96,18 +116,50 @@ class Janitor:
                 await task
 
     async def tidy(self, *, budget: Budget) -> None:
-        """One round: nothing without the lease; with it, every collection."""
-        if not await self._lease.hold(budget=budget):
+        """One round: nothing without the lease; with it, every collection.
+
+        Raises:
+            BackendUnavailable, Conflict, DeadlineExceeded: the first of what failed, once all had their turn.
+        """
+        self._beaten = -math.inf
+        if not await self._holds(budget):
             return
         heads = await self._heads(budget)
         self._watch(heads)
-        for head in heads:
-            await self._abort_stale(head, budget=budget)
-            await self._unstage_stale(head, budget=budget)
-            await self._purge_dead(head, budget=budget)
-            await self._sweep_aborted(head, budget=budget)
+        share = budget.within(budget.remaining_s() * HEADS_SHARE)
+        failed = await self._each(heads, self._tidy_one, budget=share)
+        failed += await self._each(heads, self._sweep_aborted, budget=share)
         if self._aftermath is not None:
             await self._aftermath.tidy(heads, budget=budget)
+        if failed:
+            raise failed[0]
+
+    async def _each(self, heads: Sequence[CollectionHead], work: Work, *, budget: Budget) -> list[Failure]:
+        """Do it for every collection, those first that the round before had no time for; what failed."""
+        failed: list[Failure] = []
+        late = [head for head in heads if _place(head) >= self._next.get(work.__name__, FIRST)]
+        for head in [*late, *heads[: len(heads) - len(late)]]:
+            if budget.is_spent or not await self._holds(budget):
+                self._next[work.__name__] = _place(head)
+                return failed
+            try:
+                await work(head, budget=budget.within(HEAD_BUDGET_S))
+            except (BackendUnavailable, Conflict, DeadlineExceeded) as exc:
+                failed.append(exc)
+        self._next.pop(work.__name__, None)
+        return failed
+
+    async def _holds(self, budget: Budget) -> bool:
+        """Renew the lease when it is time to; whether this process holds it. A round may last longer than its term."""
+        if self._clock() - self._beaten < BEAT_S:
+            return True
+        self._beaten = self._clock()
+        return await self._lease.hold(budget=budget)
+
+    async def _tidy_one(self, head: CollectionHead, *, budget: Budget) -> None:
+        await self._abort_stale(head, budget=budget)
+        await self._unstage_stale(head, budget=budget)
+        await self._purge_dead(head, budget=budget)
 
     async def _run(self) -> None:
         while True:
@@ -119,7 +171,7 @@ class Janitor:
 
     async def _heads(self, budget: Budget) -> list[CollectionHead]:
         heads: list[CollectionHead] = []
-        after = ("", "")
+        after = FIRST
         while page := await self._survey.every(after=after, limit=PAGE, budget=budget):
             heads += page
             after = (page[-1].tenant, page[-1].name)
@@ -164,7 +216,8 @@ class Janitor:
             await self._stores.drop(head.tenant, staged.uid, budget=budget)
 
     async def _sweep_aborted(self, head: CollectionHead, *, budget: Budget) -> None:
-        """Aborted numbers stay excluded for ever; what was written under them need not stay."""
+        """Aborted numbers stay excluded for ever; what was written under them need not stay. Last: nobody waits for it,
+        and whoever takes the lease over looks at every range again."""
         uid = head.snapshot.uid
         for first, last in aborted_ranges(head):
             key = ("aborted", uid, first, last)
@@ -182,6 +235,11 @@ class Janitor:
         self, head: CollectionHead, change: Callable[[CollectionHead], CollectionHead], *, budget: Budget
     ) -> None:
         await change_head(self._stores.heads, head, change, budget=budget)
+
+
+def _place(head: CollectionHead) -> tuple[str, str]:
+    """Its place in a listing of all heads."""
+    return head.tenant, head.name
 
 
 def _without(head: CollectionHead, staged: Staged) -> CollectionHead:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from chassis.errors import CatalogueUnavailable
+from chassis.budget import Budget
+from chassis.errors import CatalogueUnavailable, DeadlineExceeded, SearchUnavailable
 from retriever.ingest.commit import Committer, Stores
 from retriever.ingest.lease import TERM_S, LeaseKeeper
 from retriever.ingest.ledger import opened
-from retriever.ingest.purge import GRACE_S, STALE_AFTER_S, Janitor
+from retriever.ingest.purge import GRACE_S, ROUND_BUDGET_S, STALE_AFTER_S, Janitor
 from retriever.ingest.snapshots import SnapshotReader
 from retriever.types import version_of
 from tests.contract.search.faults import Interposed, failing
@@ -124,6 +127,121 @@ async def test_a_purge_that_breaks_off_leaves_the_version_listed_as_dead(leaves,
     assert len((await head_of(leaves)).snapshot.dead) == 1
     await janitor.tidy(budget=budget())
     assert (await head_of(leaves)).snapshot.dead == frozenset()
+
+
+async def test_a_collection_that_cannot_be_tidied_holds_up_no_other(leaves, stores, committer, clock):
+    """Else one broken shard ends the purging of everybody's dead versions, and then their commits."""
+    names = ("broken", "other")
+    for name in names:
+        for text in ("word old", "word new"):
+            await committer.put(TENANT, name, prepared("a", [text]), budget=budget())
+    broken = (await leaves.heads.get(TENANT, "broken", budget=budget())).snapshot.uid
+    ports: Any = Stores(stores.heads, stores.records, stores.dense, Broken(stores.lexical, broken))
+    janitor = Janitor(ports, survey=leaves.heads, leases=leaves.leases, owner="me", clock=clock)
+    await janitor.tidy(budget=budget())
+    clock.advance(GRACE_S)
+    for _ in range(2):
+        with pytest.raises(SearchUnavailable):
+            await janitor.tidy(budget=budget())
+    heads = [await leaves.heads.get(TENANT, name, budget=budget()) for name in names]
+    assert [len(head.snapshot.dead) for head in heads] == [1, 0]
+
+
+async def test_a_round_that_runs_out_of_time_is_gone_on_with_where_it_stopped(leaves, stores, committer, clock):
+    names = ("broken", "last", "other")
+    for name in names:
+        for text in ("word old", "word new"):
+            await committer.put(TENANT, name, prepared("a", [text]), budget=budget())
+    broken = (await leaves.heads.get(TENANT, "broken", budget=budget())).snapshot.uid
+    patience = FakeClock()  # the budgets' own: what hangs uses all of one up
+    hung = Broken(stores.lexical, broken, before=lambda: patience.advance(ROUND_BUDGET_S))
+    ports: Any = Stores(stores.heads, stores.records, stores.dense, hung)
+    janitor = Janitor(ports, survey=leaves.heads, leases=leaves.leases, owner="me", clock=clock)
+    await janitor.tidy(budget=budget())
+    clock.advance(GRACE_S)
+    for _ in range(2):
+        with suppress(SearchUnavailable):
+            await janitor.tidy(budget=Budget.of(ROUND_BUDGET_S, patience))
+    heads = [await leaves.heads.get(TENANT, name, budget=budget()) for name in names]
+    assert [len(head.snapshot.dead) for head in heads] == [1, 0, 0]
+
+
+async def test_the_dead_go_before_what_was_aborted_is_swept(leaves, stores, committer, janitor, clock):
+    """Commits wait for the dead to go; a janitor that just took the lease has a year's aborted ranges to sweep."""
+    await put(committer, "a")
+    await leave_open(leaves)
+    await janitor.recover(budget=budget())
+    for text in ("word old", "word new"):
+        await committer.put(TENANT, "later", prepared("a", [text]), budget=budget())
+    patience = FakeClock()
+    slow = SlowRanges(stores.dense, lambda: patience.advance(ROUND_BUDGET_S))
+    ports: Any = Stores(stores.heads, stores.records, slow, stores.lexical)
+    janitor = Janitor(ports, survey=leaves.heads, leases=leaves.leases, owner="this process", clock=clock)
+    await janitor.tidy(budget=budget())
+    clock.advance(GRACE_S)
+    with suppress(DeadlineExceeded):
+        await janitor.tidy(budget=Budget.of(ROUND_BUDGET_S, patience))
+    head = await leaves.heads.get(TENANT, "later", budget=budget())
+    assert (head.snapshot.dead, slow.ranges) == (frozenset(), 1)
+
+
+async def test_a_round_that_lasts_shows_that_its_janitor_lives(leaves, stores, committer, clock):
+    names = ("one", "three", "two")
+    for name in names:
+        for text in ("word old", "word new"):
+            await committer.put(TENANT, name, prepared("a", [text]), budget=budget())
+    slow: Any = Stores(stores.heads, stores.records, Interposed(stores.dense), stores.lexical)
+    janitor = Janitor(slow, survey=leaves.heads, leases=leaves.leases, owner="me", clock=clock)
+    other = LeaseKeeper(leaves.leases, "janitor", owner="other", clock=clock)
+    taken = []
+
+    async def late():
+        clock.advance(TERM_S * 2 / 3)
+        taken.append(await other.hold(budget=budget()))
+
+    await janitor.tidy(budget=budget())
+    clock.advance(GRACE_S)
+    slow.dense.before["purge"] = [late] * len(names)
+    await janitor.tidy(budget=budget())
+    assert taken == [False] * len(names)
+
+
+class SlowRanges:
+    """A chunk store that takes all the time there is to purge a range of versions."""
+
+    def __init__(self, store: Any, before: Callable[[], None]) -> None:
+        self._store = store
+        self._before = before
+        self.ranges = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def purge(self, tenant: str, uid: str, versions: Any, *, budget: Budget) -> int:
+        if isinstance(versions, range):
+            self.ranges += 1
+            self._before()
+        remaining: int = await self._store.purge(tenant, uid, versions, budget=budget)
+        return remaining
+
+
+class Broken:
+    """A chunk store that fails for one collection."""
+
+    def __init__(self, store: Any, uid: str, *, before: Callable[[], None] = lambda: None) -> None:
+        self._store = store
+        self._uid = uid
+        self._before = before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def purge(self, tenant: str, uid: str, versions: Any, *, budget: Budget) -> int:
+        if uid == self._uid:
+            self._before()
+            raise SearchUnavailable("this shard is broken")
+        remaining: int = await self._store.purge(tenant, uid, versions, budget=budget)
+        return remaining
 
 
 async def test_commits_during_a_purge_are_kept(leaves, stores, committer, clock):
