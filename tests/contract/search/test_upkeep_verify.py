@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from chassis.errors import CollectionNotFound
+from chassis.errors import CollectionNotFound, SearchUnavailable
 from retriever.ingest.ledger import opened
 from retriever.ingest.purge import GRACE_S, Janitor
 from retriever.types import version_of
@@ -254,6 +254,46 @@ async def test_what_no_head_names_is_swept_after_it_was_seen_twice(leaves, fille
     assert await unnamed(leaves.heads, leaves.holdings, budget=budget()) == set()
     assert await leaves.records.versions(TENANT, "dropped", range(1 << 40), limit=5, budget=budget()) == []
     assert await seen(leaves) == WHOLE
+
+
+async def test_nothing_is_swept_where_no_head_is_left(leaves, filled):
+    """An emptied catalogue names nothing; what the stores hold may be all that is left of it."""
+    await leaves.heads.remove(await head_of(leaves), budget=budget())
+    sweeper = Sweeper(leaves.heads, leaves.holdings)
+    assert [await sweeper.sweep(budget=budget()) for _ in range(3)] == [0, 0, 0]
+    await leaves.heads.swap(replace(filled, revision=0), budget=budget())
+    assert await seen(leaves) == WHOLE
+
+
+async def test_what_cannot_be_swept_keeps_nothing_else_from_it(leaves, filled):
+    for uid in ("dropped one", "dropped two"):
+        late = [written("late", 1, 0, ["word"])]
+        await leaves.lexical.write(TENANT, uid, late, None, budget=budget())
+    name, holdings = next(iter(leaves.holdings.items()))
+    broken = FailsOnce(holdings)
+    sweeper = Sweeper(leaves.heads, {name: broken})
+    await sweeper.sweep(budget=budget())
+    with pytest.raises(SearchUnavailable):
+        await sweeper.sweep(budget=budget())
+    assert len(await unnamed(leaves.heads, {name: holdings}, budget=budget())) == 1
+    assert await sweeper.sweep(budget=budget()) == 1
+
+
+class FailsOnce:
+    """Holdings of which the first thing cannot be dropped, once."""
+
+    def __init__(self, holdings):
+        self._holdings = holdings
+        self._has_failed = False
+
+    def __getattr__(self, name):
+        return getattr(self._holdings, name)
+
+    async def drop_named(self, name, *, budget):
+        if not self._has_failed:
+            self._has_failed = True
+            raise SearchUnavailable("this one is broken")
+        await self._holdings.drop_named(name, budget=budget)
 
 
 async def test_every_head_can_be_read(leaves, filled):
