@@ -7,10 +7,12 @@ Rule 3: offsets count Unicode code points of the document's extracted text: text
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -167,7 +169,8 @@ class Snapshot:
         born = born_of(version)
         if born > self.high or version in self.dead:
             return False
-        return not any(first <= born <= last for first, last in self.excluded)
+        at = bisect_right(self.excluded, born, key=itemgetter(0))  # the last range that begins at or before it
+        return at == 0 or self.excluded[at - 1][1] < born
 
 
 @dataclass(frozen=True, slots=True)
