@@ -13,6 +13,7 @@ would be counted before it can be found.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ from retriever.search.weaviate.objects import (
 )
 from retriever.types import Chunk, DocumentRecord, Hit, Scope, version_of
 from retriever.upkeep.ports import STEP_S, Place
+
+logger = logging.getLogger(__name__)
 
 BATCH_OBJECTS: Final = 100  # even with 32 fields of 1,024 characters each, half of what one message may have
 PURGE_OBJECTS: Final = 1_000  # one deletion; others may write between two
@@ -128,8 +131,11 @@ class WeaviateDenseIndex:
 
     async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
         """See retriever.ports.ChunkStore. What was written is durable already; here it is looked for."""
-        first, last = version_of(number, 0), version_of(number + 1, 0) - 1
-        return await self._findable(self._shard(tenant, uid), (first, last), (0, MAX_POSITION), budget)
+        shard, versions = self._shard(tenant, uid), (version_of(number, 0), version_of(number + 1, 0) - 1)
+        found = await self._findable(shard, versions, (0, MAX_POSITION), budget)
+        if not found and await self._count(shard, between(VERSION, *versions), budget):
+            logger.warning("Weaviate has what was written and does not find it: its ASYNC_INDEXING must be off")
+        return found
 
     async def _findable(
         self, shard: Shard, versions: tuple[int, int], positions: tuple[int, int], budget: Budget

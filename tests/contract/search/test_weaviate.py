@@ -230,6 +230,17 @@ async def seen(own, dense):
             until.check("reconnecting")
 
 
+async def test_a_weaviate_that_indexes_later_is_named_in_the_log(tmp_path, caplog):
+    """Every write fails there, with the advice to try again."""
+    options = {"ASYNC_INDEXING": "true", "QUEUE_SCHEDULER_INTERVAL": "1h"}
+    async with (
+        rigged(lambda: running_weaviate(tmp_path, options=options)) as server,
+        open_engine(server.url, grpc_of(server)) as engine,
+    ):
+        assert await put(WeaviateDenseIndex(engine, fingerprint="embedder/1", dim=DIM)) == 0
+    assert "ASYNC_INDEXING" in caplog.text
+
+
 async def test_a_key_is_sent_through_both_doors(tmp_path):
     options = {
         "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "false",
