@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from embedding.ports import TokenSpans
 from retriever.documents import ChunkDraft, ParsedDocument, TextBlock
-from retriever.ingest.parsing.text import heading_name
+from retriever.ingest.parsing.text import MAX_TITLE_CHARS, heading_name
 from retriever.ingest.sentences import sentence_spans
 from retriever.ingest.tokens import EstimatedSpans, Measure
 
@@ -92,7 +92,8 @@ def _units(parsed: ParsedDocument, measure: Measure, policy: ChunkingPolicy) -> 
     path: list[tuple[int, str]] = []
     for block in _all_blocks(parsed):
         if block.kind == "heading":
-            title = heading_name(parsed.text[block.start_char : block.end_char])
+            # A paragraph that is styled as a heading is kept with every chunk under it, and by the stores as one word.
+            title = heading_name(parsed.text[block.start_char : block.end_char])[:MAX_TITLE_CHARS]
             path = [*((level, name) for level, name in path if level < block.level), (block.level, title)]
         section = tuple(name for _, name in path)
         opens = True

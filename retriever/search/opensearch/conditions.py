@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from retriever.filters import MAX_STRING_CHARS
 from retriever.types import (
     BUILTIN_FIELDS,
     CHUNK_FIELDS,
@@ -33,6 +34,8 @@ Query = dict[str, Any]
 _AFTER_NAME: Final = "\x1f"  # sorts before everything a name is made of, so no name's words lie among another's
 _AFTER_VALUES: Final = "\x20"  # the next one: the end of a name's words
 _FIRST_MOMENT: Final = datetime(1, 1, 1, tzinfo=UTC)
+# Lucene takes no word above 32,766 bytes. What a filter compares with is shorter than this, so no comparison differs.
+_TOLD_CHARS: Final = MAX_STRING_CHARS + 1
 _NARROW: Final = 32  # an excluded range up to this wide is listed: a bool takes 1,024 ranges, a list 65,536 words
 _SIGN: Final = 1 << 63
 _ALL_BITS: Final = (1 << 64) - 1
@@ -138,7 +141,7 @@ def _sortable(value: Scalar) -> str:
         case bool():
             return str(int(value))
         case str():
-            return value
+            return value[:_TOLD_CHARS]
         case datetime():
             return f"{(value - _FIRST_MOMENT) // timedelta(microseconds=1):018d}"
         case number:

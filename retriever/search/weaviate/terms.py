@@ -17,11 +17,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from retriever.filters import MAX_FIELDS
+from retriever.filters import MAX_FIELDS, MAX_STRING_CHARS
 from retriever.types import BUILTIN_FIELDS, Chunk, DocumentRecord, Scalar
 
 SLOTS: Final = tuple(f"slot_{n:02}" for n in range(MAX_FIELDS))
 BUILTIN_PROPERTIES: Final[Mapping[str, str]] = {name: f"field_{name}" for name in BUILTIN_FIELDS}
+_TOLD_CHARS: Final = MAX_STRING_CHARS + 1  # what a filter compares with is shorter, so that no comparison differs
 _FACT_BYTES: Final = 16  # two facts of one collection meet by chance once in 2^64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SIGN: Final = 1 << 63
@@ -44,7 +45,7 @@ def sortable(value: Scalar) -> str:
         case bool():
             return str(int(value))
         case str():
-            return value.encode().hex()  # UTF-8 sorts by code point
+            return value[:_TOLD_CHARS].encode().hex()  # UTF-8 sorts by code point
         case datetime():
             return f"{to_micros(value) + _SIGN:016x}"
         case number:

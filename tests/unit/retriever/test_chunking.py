@@ -153,3 +153,11 @@ def test_a_long_title_is_cut_so_that_the_chunk_is_not():
     [draft] = chunk(parsed, title="title " * 200, tokens=None)
     assert draft.embed_text.endswith(parsed.text.strip())
     assert EstimatedSpans().count(draft.embed_text) <= DEFAULT_POLICY.window_tokens
+
+
+def test_a_paragraph_that_is_styled_as_a_heading_is_not_kept_whole_with_each_chunk():
+    text = "word " * 20_000
+    parsed = ParsedDocument(text, (TextBlock("heading", 0, len(text), level=1),), "", "text/markdown")
+    drafts = chunk(parsed, title="", tokens=None)
+    assert len(drafts) > 10
+    assert {len(draft.section) for draft in drafts} == {512}
