@@ -1,15 +1,20 @@
 """How every part of the system reaches Redis: a client that fails fast and never tries twice.
 
-Does not: run on a Redis Cluster (scripts here reach several keys), or follow a failover by itself.
+A failover is followed where its name is: a server that says it has become a replica is left, and the next call finds
+whom the URL's name stands for now.
+
+Does not: run on a Redis Cluster (scripts here reach several keys), or ask Sentinels.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError, RedisError
 
 # As many calls as a replica works on at once (chassis' max_concurrency) and their stores; one more waits.
 MAX_CONNECTIONS: Final = 100
@@ -33,4 +38,16 @@ def open_redis(url: str, *, timeout_s: float = 0.05) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # the replies of FT.SEARCH differ between protocols; this one has a single shape in every version
     )
-    return Redis.from_pool(pool)
+    return _FailoverClient.from_pool(pool)
+
+
+class _FailoverClient(Redis):
+    """Redis keeps its clients when it is made a replica, and redis-py keeps those connections for good."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().execute_command(*args, **options)
+        except ReadOnlyError:
+            with suppress(RedisError, OSError):
+                await self.connection_pool.disconnect(inuse_connections=False)
+            raise

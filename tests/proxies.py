@@ -28,6 +28,14 @@ class Proxy:
         self._server = await asyncio.start_server(self._relay, HOST, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    @property
+    def host(self) -> str:
+        return HOST
+
+    def lead_to(self, port: int) -> None:
+        """Take new connections to another port; those that are open stay."""
+        self._target = port
+
     def refuse(self) -> None:
         """Refuse new connections and break off those that are open."""
         if self._server is not None:

@@ -16,6 +16,7 @@ from orchestrator.cache.guarded import GuardedCache
 from orchestrator.cache.redis import RedisAnswerCache
 from tests.contract.cache.suite import KEY, answer, budget, unit
 from tests.contract.cache.test_redis import PATIENT_S, SECRET, TTL_S, Tally, fill, kept, key, over
+from tests.proxies import proxied
 from tests.rig_servers import rigged
 
 # 20 times what is promised (50 ms): a shared machine stalls; redis-py as it comes would take 4 to 30 s.
@@ -74,6 +75,25 @@ async def test_a_stopped_redis_fails_every_operation_within_its_timeout(server, 
 async def test_a_redis_that_was_never_there_is_no_different(quick, server):
     server.kill()
     await every_operation_fails_quickly(over(quick))
+
+
+async def test_a_failover_is_followed_though_the_old_redis_stays_up_as_a_replica(server, tmp_path):
+    """The name stands for another server from then on; connections to the old one would be refused every write."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    async with rigged(lambda: running_redis(folder)) as other, proxied(server.port) as name:
+        client = open_redis(f"redis://{name.host}:{name.port}", timeout_s=PATIENT_S)
+        cache = over(client)
+        await asyncio.gather(*(cache.put(key(str(n)), answer(), budget=budget()) for n in range(5)))
+        name.lead_to(other.port)
+        old = open_redis(server.url, timeout_s=PATIENT_S)
+        await old.replicaof(other.host, other.port)
+        with pytest.raises(CacheUnavailable):
+            await cache.put(KEY, answer(), budget=budget())
+        await cache.put(KEY, answer(), budget=budget())
+        assert await cache.get(KEY, budget=budget()) is not None
+        for each in (client, old):
+            await each.aclose()
 
 
 async def test_a_redis_that_returns_empty_is_used_again_in_both_tiers(server, patient):
