@@ -41,6 +41,11 @@ class RetrieverSettings(ServiceSettings):
     )
     opensearch_user: str = Field("", description="Who we are at the lexical store; empty: no credentials are sent.")
     opensearch_password: SecretStr = Field(SecretStr(""), description="Goes with opensearch_user.")
+    stores_ca_file: Path | None = Field(
+        None, description="PEM, whom https certificates of both stores are checked by; none: the public authorities."
+    )
+    stores_cert_file: Path | None = Field(None, description="PEM, our own certificate for stores that ask for one.")
+    stores_key_file: Path | None = Field(None, description="PEM, its key; none: it is in stores_cert_file.")
     store_prefix: str = Field(
         "askmesh",
         pattern=r"^[a-z][a-z0-9]{0,31}$",

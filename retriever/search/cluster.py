@@ -11,6 +11,7 @@ from retriever.search.opensearch import OpenSearchAddress, OpenSearchStore, conn
 from retriever.search.opensearch.engine import Engine as OpenSearch
 from retriever.search.opensearch.heads import OpenSearchHeads, OpenSearchLeases
 from retriever.search.opensearch.migration import OpenSearchMigration
+from retriever.search.tls import StoreTls
 from retriever.search.weaviate import Engine as Weaviate
 from retriever.search.weaviate import WeaviateDenseIndex, WeaviateHoldings, open_engine
 from retriever.search.weaviate.migration import WeaviateMigration
@@ -34,16 +35,20 @@ class Cluster:
     @classmethod
     async def connected(cls, stack: AsyncExitStack, settings: RetrieverSettings, process: Process) -> Cluster:
         """The clients, closed by `stack`; nothing is asked of the servers yet."""
+        tls = StoreTls(settings.stores_ca_file, settings.stores_cert_file, settings.stores_key_file)
         address = OpenSearchAddress(
             settings.opensearch_url,
             settings.opensearch_user,
             settings.opensearch_password.get_secret_value(),
             settings.store_prefix,
+            tls,
         )
         key = settings.weaviate_api_key.get_secret_value()
         return cls(
             opensearch=await stack.enter_async_context(connected(address, process.telemetry)),
-            weaviate=await stack.enter_async_context(open_engine(settings.weaviate_url, settings.weaviate_grpc, key)),
+            weaviate=await stack.enter_async_context(
+                open_engine(settings.weaviate_url, settings.weaviate_grpc, key, tls=tls)
+            ),
             prefix=settings.store_prefix,
             owner=process.owner,
         )

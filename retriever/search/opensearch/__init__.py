@@ -22,6 +22,7 @@ from retriever.search.opensearch.holdings import OpenSearchHoldings
 from retriever.search.opensearch.layout import prepare
 from retriever.search.opensearch.lexical import OpenSearchLexicalIndex
 from retriever.search.opensearch.records import OpenSearchRecords
+from retriever.search.tls import PUBLIC, StoreTls
 
 __all__ = [
     "OpenSearchAddress",
@@ -48,12 +49,14 @@ class OpenSearchAddress:
         url: "https://host:9200"; several separated by commas are nodes of one cluster.
         user, password: HTTP basic credentials; empty: none are sent.
         prefix: What all names in the cluster begin with, so that several installations can share one.
+        tls: For https.
     """
 
     url: str
     user: str = ""
     password: str = ""
     prefix: str = PREFIX
+    tls: StoreTls = PUBLIC
 
     def __repr__(self) -> str:
         return "OpenSearchAddress(...)"  # a URL may hold credentials, too
@@ -99,12 +102,15 @@ async def opened(engine: Engine) -> OpenSearchStore:
 @asynccontextmanager
 async def connected(address: OpenSearchAddress, telemetry: Telemetry | None = None) -> AsyncIterator[Engine]:
     """An engine; nothing is asked of the cluster yet."""
+    hosts = [each.strip() for each in address.url.split(",")]
+    is_encrypted = any(host.startswith("https:") for host in hosts)
     client = AsyncOpenSearch(
-        hosts=[each.strip() for each in address.url.split(",")],
+        hosts=hosts,
         http_auth=(address.user, address.password) if address.user else None,
         pool_maxsize=CONNECTIONS,
         max_retries=0,  # chassis.retry's, inside the budget
         retry_on_timeout=False,
+        **({"ssl_context": address.tls.context()} if is_encrypted else {}),
     )
     try:
         yield Engine(client, prefix=address.prefix, retries=RetryPolicy("opensearch", telemetry=telemetry))

@@ -28,6 +28,7 @@ from weaviate.proto.v1.v6300.v1 import (
 
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable, SettingsInvalid
+from retriever.search.tls import PUBLIC, StoreTls
 from retriever.search.weaviate.failures import PLACE, refused, translated
 
 _MAX_MESSAGE_BYTES: Final = 100 << 20  # Weaviate's own limit, both ways
@@ -133,7 +134,9 @@ class Engine:
 
 
 @asynccontextmanager
-async def open_engine(url: str, grpc_address: str, api_key: str = "") -> AsyncIterator[Engine]:
+async def open_engine(
+    url: str, grpc_address: str, api_key: str = "", *, tls: StoreTls = PUBLIC
+) -> AsyncIterator[Engine]:
     """An engine; nothing is asked of the server yet, so that a retriever starts without it and degrades.
 
     Args:
@@ -145,9 +148,10 @@ async def open_engine(url: str, grpc_address: str, api_key: str = "") -> AsyncIt
     if scheme not in ("http", "https") or not grpc_address:
         raise SettingsInvalid("the dense store needs an http or https URL and the address of its gRPC port")
     if scheme == "https":
-        channel = grpc.aio.secure_channel(grpc_address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+        channel = grpc.aio.secure_channel(grpc_address, tls.credentials(), options=_OPTIONS)
     else:
         channel = grpc.aio.insecure_channel(grpc_address, options=_OPTIONS)
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    async with channel, httpx.AsyncClient(base_url=url, headers=headers) as http:
+    verify = tls.context() if scheme == "https" else True
+    async with channel, httpx.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
         yield Engine(channel, http, api_key)

@@ -1,0 +1,95 @@
+"""Stores whose certificates come from an authority of the house's own, and that ask for one of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from askmesh.rig.certificates import certify
+from chassis.budget import Budget
+from chassis.errors import CatalogueUnavailable, SearchUnavailable, SettingsInvalid
+from retriever.search.opensearch import open_opensearch
+from retriever.search.tls import StoreTls
+from retriever.search.weaviate import open_engine
+from tests.contract.search.clusters import OPENSEARCH
+from tests.contract.search.samples import TENANT, budget, vectors_of, written
+from tests.contract.search.weaviates import WEAVIATE, dense_at, namespace_of
+
+HOST = "127.0.0.1"
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    return certify(tmp_path / "certificates", "store", addresses=[f"IP:{HOST}"])
+
+
+@pytest.fixture
+def ours(certificates):
+    return StoreTls(certificates / "ca.crt", certificates / "tls.crt", certificates / "tls.key")
+
+
+@asynccontextmanager
+async def encrypted(port, certificates):
+    """A way to a store's port over TLS, for those who show a certificate of the same authority."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.crt")
+    context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    async def pump(reader, writer):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def relay(reader, writer):
+        is_http2 = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        answers, there = await asyncio.open_connection(HOST, port[is_http2])
+        await asyncio.gather(pump(reader, there), pump(answers, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(relay, HOST, 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+async def words(tmp_path, certificates):
+    async with (
+        OPENSEARCH.installation(tmp_path) as address,
+        encrypted((OPENSEARCH.node.port, 0), certificates) as port,
+    ):
+        yield replace(address, url=f"https://{HOST}:{port}")
+
+
+async def test_words_are_reached_with_the_houses_authority_and_our_certificate(words, ours):
+    async with open_opensearch(replace(words, tls=ours)) as store:
+        assert await store.heads.list("acme", after="", limit=5, budget=budget()) == []
+
+
+async def test_words_under_an_unknown_authority_are_refused_and_the_setting_named(words):
+    with pytest.raises(CatalogueUnavailable, match="STORES_CA_FILE"):
+        async with open_opensearch(words):
+            pass
+
+
+async def test_vectors_are_reached_through_both_doors(tmp_path, certificates, ours):
+    server = await WEAVIATE.running()
+    async with encrypted((server.port, server.ports["grpc"]), certificates) as port:
+        async with open_engine(f"https://{HOST}:{port}", f"{HOST}:{port}", tls=ours) as engine:
+            dense, rows = dense_at(engine, namespace_of(str(tmp_path))), [written("a", 1, 0, ["word"])]
+            await dense.write(TENANT, "uid-1", rows, vectors_of(rows), budget=budget())
+            assert await dense.seal(TENANT, "uid-1", 1, budget=budget()) == 1
+        async with open_engine(f"https://{HOST}:{port}", f"{HOST}:{port}") as stranger:
+            with pytest.raises(SearchUnavailable):
+                await stranger.classes(budget=Budget.of(5.0))
+
+
+@pytest.mark.parametrize("wrong", ["ca_file", "cert_file", "key_file"])
+async def test_a_file_that_cannot_be_used_is_said_at_the_start(words, ours, tmp_path, wrong):
+    (tmp_path / "none.pem").write_text("not a certificate")
+    with pytest.raises(SettingsInvalid, match="STORES_CA_FILE"):
+        async with open_opensearch(replace(words, tls=replace(ours, **{wrong: tmp_path / "none.pem"}))):
+            pass
