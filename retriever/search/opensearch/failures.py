@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,6 +16,7 @@ TOO_MANY: Final = 429
 _BUSY_RETRY_S: Final = 0.1  # the server's queues empty within this
 # What a disk over its flood stage, or full, is called in the server's answers.
 _FULL: Final = ("flood-stage", "read_only_allow_delete", "read-only / allow delete", "no space left on device")
+_CROWDED: Final = "shards, but this cluster currently has"  # cluster.max_shards_per_node, times the nodes
 _BLOCKED: Final = "index write (api)"  # how an index that was closed for writing says so
 _MIGRATION_RETRY_S: Final = 1.0  # an index's last step takes about that long
 _TAKEN: Final = "resource_already_exists_exception"
@@ -36,6 +38,10 @@ def translated(failure: type[BackendUnavailable], place: str) -> Iterator[None]:
     except client.ConnectionTimeout as exc:
         raise DeadlineExceeded(f"{place}: the store did not answer in time") from exc
     except client.ConnectionError as exc:
+        if isinstance(exc.info, ssl.SSLError):
+            raise failure(
+                f"{place}: the store's certificate is not trusted; see ASKMESH_RETRIEVER_STORES_CA_FILE"
+            ) from exc
         raise failure(f"{place}: the store cannot be reached") from exc
     except client.TransportError as exc:
         raise refusal(int(exc.status_code), str(exc.info), failure, place) from exc
@@ -58,6 +64,11 @@ def refusal(status: int, text: str, failure: type[BackendUnavailable], place: st
     lowered = text.lower()
     if any(phrase in lowered for phrase in _FULL):
         return StorageFull(f"{place}: the store's disk is full; what was acknowledged is kept")
+    if _CROWDED in lowered:
+        return StorageFull(
+            f"{place}: the store has as many shards as it may, so no collection can be made: delete some, add a node, "
+            "or raise its cluster.max_shards_per_node"
+        )
     if status == 409 or _TAKEN in lowered:
         return Conflict(f"{place}: another writer was faster; try again")
     if status == TOO_MANY:

@@ -102,6 +102,10 @@ _SETTINGS: Final[dict[str, dict[str, Any]]] = {
     CHUNKS: {"number_of_shards": 1, "refresh_interval": "-1", "analysis": _ANALYSIS},
 }
 
+# A commit waits until a refresh made all of it visible. Where a cluster replicates segments unless told otherwise, a
+# refresh is the primary's alone, and what was acknowledged is missing on the other copies for a while.
+_COPIES: Final = {"auto_expand_replicas": "0-1", "replication.type": "DOCUMENT"}
+
 
 def key_of(*parts: str) -> str:
     """A name for these parts that is safe in a path and in a routing, and that no other parts have."""
@@ -132,6 +136,7 @@ async def prepare(engine: Engine, call: Call) -> None:
         CatalogueUnavailable: they are of a newer version, or the cluster is not there.
     """
     await write_templates(engine, call)
+    await _require_no_losses(engine, call)
     outdated = await outdated_aliases(engine, call)
     for name in (CATALOGUE, RECORDS, TEXTS):
         alias = f"{engine.prefix}-{name}"
@@ -141,6 +146,20 @@ async def prepare(engine: Engine, call: Call) -> None:
         raise LayoutOutdated(
             f"{call.place}: its indexes have an older layout: run `askmesh collections migrate`",
             metadata={"indexes": str(len(outdated))},
+        )
+
+
+async def _require_no_losses(engine: Engine, call: Call) -> None:
+    """An installation's indexes are made in one order: where a later one is there, an earlier one was lost. Made anew
+    it would be empty, say that nothing exists, and have all the rest swept."""
+    pattern = ",".join(f"{engine.prefix}-{name}-v*" for name in VERSIONS)
+    found = await engine.ask("GET", pattern, call, params=_ALIASED)
+    aliases = {alias for body in found.values() for alias in body.get("aliases", ())}
+    kinds = [name for name in VERSIONS if name in {kind_of(engine, alias) for alias in aliases}]
+    if kinds != list(VERSIONS)[: len(kinds)]:
+        raise call.failure(
+            f"{call.place}: some of its indexes are missing while others are there: restore them from a snapshot, or "
+            "remove what is left of this installation"
         )
 
 
@@ -191,7 +210,7 @@ def template(engine: Engine, name: str) -> dict[str, Any]:
     return {
         "index_patterns": [f"{engine.prefix}-{name}-v{VERSIONS[name]}{'-*' if name == CHUNKS else ''}"],
         "template": {
-            "settings": {"index": {**_SETTINGS[name], "auto_expand_replicas": "0-1"}},
+            "settings": {"index": {**_SETTINGS[name], **_COPIES}},
             "mappings": {"dynamic": "strict", "_meta": {"version": VERSIONS[name]}, "properties": _MAPPINGS[name]},
         },
     }
@@ -203,8 +222,11 @@ def missing_indexes(call: Call) -> BackendUnavailable:
 
 
 async def _create(engine: Engine, index: str, alias: str, call: Call) -> None:
-    body = {"aliases": {alias: {"is_write_index": True}}}
+    """Somebody else may be faster; and a swap that came after all indexes were deleted makes one without an alias."""
+    written = {"is_write_index": True}
     try:
-        await engine.once("PUT", index, call, body=body)
+        await engine.once("PUT", index, call, body={"aliases": {alias: written}})
     except Conflict:
-        return
+        await engine.ask(
+            "POST", "_aliases", call, body={"actions": [{"add": {"index": index, "alias": alias, **written}}]}
+        )

@@ -12,18 +12,20 @@ from typing import Any
 
 import pytest
 
+from askmesh.rig.opensearch import running_opensearch
 from chassis.budget import Budget
 from chassis.errors import CatalogueUnavailable, Conflict, DeadlineExceeded, SearchUnavailable, StorageFull
 from retriever.ingest.commit import Committer, Stores
 from retriever.ingest.ledger import new_head
 from retriever.ingest.snapshots import SnapshotReader
-from retriever.search.opensearch import open_opensearch
+from retriever.search.opensearch import OpenSearchAddress, open_opensearch
 from retriever.search.opensearch.layout import VERSIONS
 from retriever.types import Outcome, Snapshot
 from retriever.upkeep.sweep import Sweeper
 from tests.contract.search.clusters import OPENSEARCH, open_with_opensearch
 from tests.contract.search.faults import Interposed
 from tests.contract.search.samples import TENANT, WHEN, budget, by_id, prepared, scope, texts_by_id, written
+from tests.rig_servers import rigged
 
 UID = "uid-1"
 NAME = "handbook"
@@ -76,6 +78,11 @@ def configure(server, path, body):
         f"{server.url}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="PUT"
     )
     urllib.request.urlopen(request, timeout=10).close()
+
+
+def settings_of(server, pattern):
+    with urllib.request.urlopen(f"{server.url}/{pattern}/_settings", timeout=10) as answer:
+        return [body["settings"]["index"] for body in json.load(answer).values()]
 
 
 def delete(server, index):
@@ -167,6 +174,31 @@ async def test_a_disk_over_its_flood_stage_refuses_writes_and_serves_reads(fille
     assert by_id(await find(filled)) == ["a"]
 
 
+async def test_a_store_with_as_many_shards_as_it_may_have_says_so(filled, server):
+    """No retry helps, and "the store failed" tells nobody what to do: with a shard a collection this comes some day."""
+    setting = "cluster.max_shards_per_node"
+    configure(server, "_cluster/settings", {"transient": {setting: 1}})
+    try:
+        with pytest.raises(StorageFull, match="max_shards_per_node"):
+            await filled.lexical.write(TENANT, "uid-2", [written("b", 2, 0, ["word"])], None, budget=budget())
+        await filled.lexical.write(TENANT, UID, [written("b", 2, 0, ["word"])], None, budget=budget())
+    finally:
+        configure(server, "_cluster/settings", {"transient": {setting: None}})
+
+
+async def test_copies_hold_what_a_refresh_promised_where_a_cluster_replicates_segments(tmp_path):
+    """There a refresh is the primary's alone unless an index says otherwise, and a commit would miss on the copies."""
+    options = ("cluster.indices.replication.strategy=SEGMENT",)
+    async with (
+        rigged(lambda: running_opensearch(tmp_path, options=options)) as node,
+        open_opensearch(OpenSearchAddress(node.url)) as store,
+    ):
+        await store.lexical.write(TENANT, UID, [written("a", 1, 0, ["word"])], None, budget=budget())
+        settings = settings_of(node, "askmesh-*")
+    assert len(settings) == 4
+    assert {each["replication"]["type"] for each in settings} == {"DOCUMENT"}
+
+
 async def test_a_store_that_refuses_reads_is_unavailable(filled, server, address):
     configure(server, f"{address.prefix}-*/_settings", {"index.blocks.read": True})
     with pytest.raises(SearchUnavailable):
@@ -199,7 +231,28 @@ async def test_a_catalogue_that_was_deleted_is_unavailable_and_never_empty(fille
         await filled.leases.get("janitor", budget=budget())
 
 
+@pytest.mark.parametrize("lost", ["catalogue", "records", "texts"])
+async def test_what_was_lost_is_not_begun_anew_beside_what_is_left(filled, server, address, lost):
+    """An empty catalogue would name nothing of what the stores hold, and have it swept."""
+    delete(server, f"{address.prefix}-{lost}-v{VERSIONS[lost]}")
+    with pytest.raises(CatalogueUnavailable, match="restore"):
+        async with open_opensearch(address):
+            pass
+
+
+async def test_a_swap_that_comes_after_everything_was_deleted_is_in_nobodys_way(filled, server, address):
+    stored = await filled.heads.get(TENANT, NAME, budget=budget())
+    for index in (*(f"{name}-v{VERSIONS[name]}" for name in ("catalogue", "records", "texts")), "chunks-v*"):
+        delete(server, f"{address.prefix}-{index}")
+    with pytest.raises((CatalogueUnavailable, Conflict)):
+        await filled.heads.swap(stored, budget=budget())
+    async with open_opensearch(address) as reopened:
+        assert await reopened.heads.get(TENANT, NAME, budget=budget()) is None
+        assert (await reopened.heads.swap(head(), budget=budget())).revision > 0
+
+
 async def test_a_late_write_to_a_dropped_collection_makes_nothing_that_a_sweep_keeps(filled, address):
+    await filled.heads.swap(replace(head(), name="other", snapshot=Snapshot("uid-2")), budget=budget())
     stored = await filled.heads.get(TENANT, NAME, budget=budget())
     await filled.heads.remove(stored, budget=budget())
     await filled.lexical.drop(TENANT, UID, budget=budget())
