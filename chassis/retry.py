@@ -82,6 +82,7 @@ class RetryPolicy:
         backoff: How often and how far apart.
         bucket: Shared with other policies of the same dependency.
         telemetry: Counts retries; None counts none.
+        is_worth: Which failures may pass.
         jitter: A number in [0, 1).
         sleep: Waits.
     """
@@ -93,12 +94,14 @@ class RetryPolicy:
         backoff: Backoff | None = None,
         bucket: TokenBucket | None = None,
         telemetry: Telemetry | None = None,
+        is_worth: Callable[[BaseException], bool] = is_worth_retrying,
         jitter: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._backoff = backoff or Backoff()
         self._bucket = bucket or TokenBucket()
         self._counter = telemetry.counter(metrics.RETRIES).labels(name) if telemetry is not None else None
+        self._is_worth = is_worth
         self._jitter = jitter
         self._sleep = sleep
 
@@ -111,7 +114,7 @@ class RetryPolicy:
         budget.check("retry")
         self._bucket.earn()
         attempts = AsyncRetrying(
-            retry=retry_if_exception(is_worth_retrying),
+            retry=retry_if_exception(self._is_worth),
             stop=lambda state: not self._may_go_on(state, budget),
             wait=self._wait_s,
             sleep=self._sleep,

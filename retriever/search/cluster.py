@@ -47,7 +47,7 @@ class Cluster:
         return cls(
             opensearch=await stack.enter_async_context(connected(address, process.telemetry)),
             weaviate=await stack.enter_async_context(
-                open_engine(settings.weaviate_url, settings.weaviate_grpc, key, tls=tls)
+                open_engine(settings.weaviate_url, settings.weaviate_grpc, key, tls=tls, telemetry=process.telemetry)
             ),
             prefix=settings.store_prefix,
             owner=process.owner,

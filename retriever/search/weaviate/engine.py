@@ -4,7 +4,10 @@ The client package brings the generated gRPC contract, which is used as it is: e
 its own timeout and ends on the server too. The package's own connection has one timeout for all calls, retries inside
 it, and looks a version up on the network.
 
-Does not: retry (chassis.retry's callers do), pool several channels, or send keepalive pings, which Weaviate answers
+Whatever is asked here may be asked twice: an object's id follows from its chunk's, what is deleted stays so. A call
+that found nobody is made once more when there is time for it: a write outlives a restart, a search has no such time.
+
+Does not: pool several channels, or send keepalive pings, which Weaviate answers
 with GOAWAY. A peer that hangs is noticed by each call's deadline.
 """
 
@@ -28,8 +31,10 @@ from weaviate.proto.v1.v6300.v1 import (
 
 from chassis.budget import Budget
 from chassis.errors import SearchUnavailable, SettingsInvalid
+from chassis.retry import Backoff, RetryPolicy
+from chassis.telemetry import Telemetry
 from retriever.search.tls import PUBLIC, StoreTls
-from retriever.search.weaviate.failures import PLACE, refused, translated
+from retriever.search.weaviate.failures import PLACE, is_lost, refused, translated
 
 _MAX_MESSAGE_BYTES: Final = 100 << 20  # Weaviate's own limit, both ways
 _OPTIONS: Final = (
@@ -48,9 +53,12 @@ _ALL_REPLICAS: Final = base_pb2.CONSISTENCY_LEVEL_ALL  # a search asks any one o
 class Engine:
     """Calls to one Weaviate, each within its budget; failures are ours (failures.py)."""
 
-    def __init__(self, channel: grpc.aio.Channel, http: httpx.AsyncClient, api_key: str) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, http: httpx.AsyncClient, api_key: str, *, retries: RetryPolicy
+    ) -> None:
         self._stub: Any = weaviate_pb2_grpc.WeaviateStub(channel)  # type: ignore[no-untyped-call]  # generated
         self._http = http
+        self._retries = retries
         self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
 
     async def search(
@@ -123,19 +131,25 @@ class Engine:
             raise refused(reply.text)
 
     async def _call(self, method: Any, request: Any, budget: Budget) -> Any:
-        budget.check(PLACE)
-        with translated():
-            return await method(request, timeout=budget.remaining_s(), metadata=self._metadata)
+        async def once() -> Any:
+            budget.check(PLACE)
+            with translated():
+                return await method(request, timeout=budget.remaining_s(), metadata=self._metadata)
+
+        return await self._retries.call(once, budget=budget)
 
     async def _request(self, method: str, path: str, budget: Budget, *, json: Any = None) -> httpx.Response:
-        budget.check(PLACE)
-        with translated():
-            return await self._http.request(method, path, json=json, timeout=budget.remaining_s())
+        async def once() -> httpx.Response:
+            budget.check(PLACE)
+            with translated():
+                return await self._http.request(method, path, json=json, timeout=budget.remaining_s())
+
+        return await self._retries.call(once, budget=budget)
 
 
 @asynccontextmanager
 async def open_engine(
-    url: str, grpc_address: str, api_key: str = "", *, tls: StoreTls = PUBLIC
+    url: str, grpc_address: str, api_key: str = "", *, tls: StoreTls = PUBLIC, telemetry: Telemetry | None = None
 ) -> AsyncIterator[Engine]:
     """An engine; nothing is asked of the server yet, so that a retriever starts without it and degrades.
 
@@ -154,4 +168,5 @@ async def open_engine(
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     verify = tls.context() if scheme == "https" else True
     async with channel, httpx.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
-        yield Engine(channel, http, api_key)
+        retries = RetryPolicy("weaviate", backoff=Backoff(attempts=2), is_worth=is_lost, telemetry=telemetry)
+        yield Engine(channel, http, api_key, retries=retries)

@@ -41,8 +41,17 @@ def _of_rpc(exc: grpc.aio.AioRpcError) -> RagError:
             return refused(exc.details() or "")
 
 
-def unreachable() -> SearchUnavailable:
-    return SearchUnavailable(f"{PLACE}: the store cannot be reached", retry_after_s=RETRY_S)
+class Unreachable(SearchUnavailable):
+    """Nobody there; whether the call was carried out is not known."""
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the same call, which may be made twice, can find somebody a moment later. A refusal stays one."""
+    return isinstance(error, Unreachable)
+
+
+def unreachable() -> Unreachable:
+    return Unreachable(f"{PLACE}: the store cannot be reached", retry_after_s=RETRY_S)
 
 
 def refused(text: str) -> SearchUnavailable | StorageFull:

@@ -33,6 +33,7 @@ from tests.contract.search.samples import (
     written,
 )
 from tests.contract.search.weaviates import dense_at, engine_of, namespace_of
+from tests.proxies import proxied
 from tests.rig_servers import rigged
 
 UID = "uid-1"
@@ -228,6 +229,26 @@ async def seen(own, dense):
             return texts_of(await dense.search(unit(1.0), scope(head.snapshot), 5, budget=budget()))
         except SearchUnavailable:
             until.check("reconnecting")
+
+
+async def test_a_write_outlives_a_connection_that_breaks_and_a_search_waits_for_nobody(own_server, request):
+    async with (
+        proxied(own_server.ports["grpc"]) as way,
+        open_engine(own_server.url, f"{way.host}:{way.port}") as engine,
+    ):
+        index = dense_at(engine, namespace_of(request.node.name))
+        assert await put(index) == 3
+        way.refuse()
+        with pytest.raises(SearchUnavailable):
+            await index.search(unit(1.0), scope(ONE_COMMIT), 5, budget=Budget.of(0.25))
+        healing = asyncio.create_task(healed(way, after_s=0.3))
+        assert await put(index, [written("c", 2, 0, ["word d"])]) == 1
+        await healing
+
+
+async def healed(way, *, after_s):
+    await asyncio.sleep(after_s)
+    await way.heal()
 
 
 async def test_a_weaviate_that_indexes_later_is_named_in_the_log(tmp_path, caplog):
