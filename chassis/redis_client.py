@@ -46,7 +46,7 @@ class _FailoverClient(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
-            return await super().execute_command(*args, **options)
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's own
         except ReadOnlyError:
             with suppress(RedisError, OSError):
                 await self.connection_pool.disconnect(inuse_connections=False)

@@ -110,7 +110,7 @@ async def connected(address: OpenSearchAddress, telemetry: Telemetry | None = No
         pool_maxsize=CONNECTIONS,
         max_retries=0,  # chassis.retry's, inside the budget
         retry_on_timeout=False,
-        **({"ssl_context": address.tls.context()} if is_encrypted else {}),
+        ssl_context=address.tls.context() if is_encrypted else None,
     )
     try:
         yield Engine(client, prefix=address.prefix, retries=RetryPolicy("opensearch", telemetry=telemetry))

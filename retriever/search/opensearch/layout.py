@@ -27,6 +27,7 @@ CHUNKS: Final = "chunks"
 PAIRS: Final = "pairs"
 # Of each mapping below. Whatever changes one, or what Weaviate keeps, raises at least one of them: a retriever looks at
 # these alone when it starts, and `MigrateStores` (migration.py) brings all to the current ones.
+# In the order they are made: a new kind goes last (_require_no_losses).
 VERSIONS: Final = {CATALOGUE: 1, RECORDS: 1, TEXTS: 2, CHUNKS: 1}
 
 _ALIASED: Final = {"expand_wildcards": "open", "filter_path": "*.aliases,*.mappings._meta"}

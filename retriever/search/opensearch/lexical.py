@@ -81,7 +81,16 @@ class OpenSearchLexicalIndex:
             await self._engine.create(alias, _lines(documents), call)
         except IndexAbsent:
             await create_chunks(self._engine, tenant, uid, call)
+            await self._create(alias, documents, call)
+
+    async def _create(
+        self, alias: str, documents: Sequence[tuple[DocumentRecord, Sequence[Chunk]]], call: Call
+    ) -> None:
+        """Into an index that was just made; who drops the collection may be faster."""
+        try:
             await self._engine.create(alias, _lines(documents), call)
+        except IndexAbsent as exc:
+            raise SearchUnavailable(f"{PLACE}: the collection went while it was written to; try again") from exc
 
     async def seal(self, tenant: str, uid: str, number: int, *, budget: Budget) -> int:
         """See retriever.ports.ChunkStore. On disk since the write was acknowledged; searchable from here on."""

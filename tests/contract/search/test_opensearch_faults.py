@@ -18,7 +18,13 @@ from chassis.errors import CatalogueUnavailable, Conflict, DeadlineExceeded, Sea
 from retriever.ingest.commit import Committer, Stores
 from retriever.ingest.ledger import new_head
 from retriever.ingest.snapshots import SnapshotReader
-from retriever.search.opensearch import OpenSearchAddress, open_opensearch
+from retriever.search.opensearch import (
+    OpenSearchAddress,
+    OpenSearchLexicalIndex,
+    connected,
+    open_opensearch,
+    opened,
+)
 from retriever.search.opensearch.layout import VERSIONS
 from retriever.types import Outcome, Snapshot
 from retriever.upkeep.sweep import Sweeper
@@ -264,6 +270,34 @@ async def test_a_late_write_to_a_dropped_collection_makes_nothing_that_a_sweep_k
         later = replace(ONE_COMMIT, high=2)
         assert await reopened.lexical.search("word", scope(later), 5, budget=budget()) == []
         assert await reopened.records.count(scope(later), budget=budget()) == (0, 0)
+
+
+async def test_a_collection_that_is_dropped_while_its_index_is_made_is_no_bug_of_ours(address, server):
+    async with connected(address) as engine:
+        await opened(engine)
+        vanishing: Any = Vanishing(engine, lambda: delete(server, f"{address.prefix}-chunks-v*"))
+        with pytest.raises(SearchUnavailable):
+            await OpenSearchLexicalIndex(vanishing).write(
+                TENANT, UID, [written("a", 1, 0, ["word"])], None, budget=budget()
+            )
+
+
+class Vanishing:
+    """An engine whose index goes before something is created in it for the second time."""
+
+    def __init__(self, engine, vanish):
+        self._engine = engine
+        self._vanish = vanish
+        self._times = 0
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+    async def create(self, *args, **kwargs):
+        self._times += 1
+        if self._times == 2:
+            self._vanish()
+        await self._engine.create(*args, **kwargs)
 
 
 @asynccontextmanager
