@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 HOST = "127.0.0.1"
 
@@ -87,3 +89,25 @@ async def proxied(port: int) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         proxy.refuse()
+
+
+@asynccontextmanager
+async def encrypted(ports: tuple[int, int], certificates: Path) -> AsyncIterator[int]:
+    """A way to a server over TLS, for those who show a certificate of the same authority.
+
+    Args:
+        ports: Of those who speak no HTTP/2, and of those who do.
+        certificates: A folder of askmesh.rig.certificates.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.crt")
+    context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_http2 = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
+        answers, there = await asyncio.open_connection(HOST, ports[is_http2])
+        await asyncio.gather(_pump(reader, there), _pump(answers, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(relay, HOST, 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 
 import pytest
 
+from askmesh.rig.certificates import certify
 from askmesh.rig.redis import running_redis
 from chassis.breaker import Breaker, State
 from chassis.budget import Budget
@@ -16,7 +18,7 @@ from orchestrator.cache.guarded import GuardedCache
 from orchestrator.cache.redis import RedisAnswerCache
 from tests.contract.cache.suite import KEY, answer, budget, unit
 from tests.contract.cache.test_redis import PATIENT_S, SECRET, TTL_S, Tally, fill, kept, key, over
-from tests.proxies import proxied
+from tests.proxies import HOST, encrypted, proxied
 from tests.rig_servers import rigged
 
 # 20 times what is promised (50 ms): a shared machine stalls; redis-py as it comes would take 4 to 30 s.
@@ -94,6 +96,18 @@ async def test_a_failover_is_followed_though_the_old_redis_stays_up_as_a_replica
         assert await cache.get(KEY, budget=budget()) is not None
         for each in (client, old):
             await each.aclose()
+
+
+async def test_a_redis_behind_tls_is_reached_by_what_its_url_says(server, tmp_path):
+    folder = certify(tmp_path / "certificates", "redis", addresses=[f"IP:{HOST}"])
+    files = f"ssl_ca_certs={folder}/ca.crt&ssl_certfile={folder}/tls.crt&ssl_keyfile={folder}/tls.key"
+    async with encrypted((server.port, 0), folder) as port:
+        for query, is_reached in ((files, True), ("", False)):
+            client = open_redis(f"rediss://{HOST}:{port}?{query}", timeout_s=PATIENT_S)
+            cache = over(client)
+            with nullcontext() if is_reached else pytest.raises(CacheUnavailable):
+                await cache.put(KEY, answer(), budget=budget())
+            await client.aclose()
 
 
 async def test_a_redis_that_returns_empty_is_used_again_in_both_tiers(server, patient):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -18,8 +15,7 @@ from retriever.search.weaviate import open_engine
 from tests.contract.search.clusters import OPENSEARCH
 from tests.contract.search.samples import TENANT, budget, vectors_of, written
 from tests.contract.search.weaviates import WEAVIATE, dense_at, namespace_of
-
-HOST = "127.0.0.1"
+from tests.proxies import HOST, encrypted
 
 
 @pytest.fixture
@@ -30,29 +26,6 @@ def certificates(tmp_path):
 @pytest.fixture
 def ours(certificates):
     return StoreTls(certificates / "ca.crt", certificates / "tls.crt", certificates / "tls.key")
-
-
-@asynccontextmanager
-async def encrypted(port, certificates):
-    """A way to a store's port over TLS, for those who show a certificate of the same authority."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.crt")
-    context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols(["h2", "http/1.1"])
-
-    async def pump(reader, writer):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    async def relay(reader, writer):
-        is_http2 = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
-        answers, there = await asyncio.open_connection(HOST, port[is_http2])
-        await asyncio.gather(pump(reader, there), pump(answers, writer), return_exceptions=True)
-
-    async with await asyncio.start_server(relay, HOST, 0, ssl=context) as server:
-        yield server.sockets[0].getsockname()[1]
 
 
 @pytest.fixture
