@@ -1,7 +1,7 @@
 """Files to text with structure: `Parser.parse(source)` gives a ParsedDocument or the DocumentError that fits.
 
-Text formats (md, txt, csv, json) are parsed here, in a thread; html, pdf, docx, pptx and xlsx in a child process with
-limits. Each format is one small module; `formats` decides between them.
+Text formats (md, txt, rst, csv, json) are parsed here, in a thread; html, pdf, docx, pptx and xlsx in a child process
+with limits. Each format is one small module; `formats` decides between them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from retriever.ingest.parsing.worker import ParsingChild
 __all__ = ["DEFAULT_LIMITS", "PARSER_VERSION", "ParseLimits", "Parser"]
 
 # Part of every document's content hash: a change of what any parser extracts must change it.
-PARSER_VERSION = "1"
+PARSER_VERSION = "2"
 
 
 class Parser:

@@ -38,9 +38,19 @@ _CHARSETS = (
     "gb",
     "big5",
 )
+# Labels that mean a larger charset than they say: so browsers read them, and so the world writes them (the Encoding
+# standard, 4.2). By the letter, the euro sign and the quotes of a page called iso-8859-1 are control characters.
+_MEANT = {
+    **dict.fromkeys(("iso-8859-1", "iso8859-1", "latin1", "latin-1", "us-ascii", "ascii"), "cp1252"),
+    **dict.fromkeys(("iso-8859-9", "latin5"), "cp1254"),
+    **dict.fromkeys(("gb2312", "gbk", "gb_2312-80"), "gb18030"),
+    **dict.fromkeys(("shift_jis", "shift-jis", "sjis"), "cp932"),
+    "euc-kr": "cp949",
+}
 SAMPLE_BYTES = 1 << 18  # what is judged; the whole is then decoded strictly
 # More NULs than this among the first bytes are no stray characters: it is UTF-16 without its mark, or no text at all.
 MAX_NUL_SHARE = 0.01
+STRAY_NULS = 2  # in a note of a few words one is already more than that share
 
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _META_WITHIN = 1024  # HTML standard 13.2.3.2: the prescan looks at the first 1,024 bytes
@@ -60,12 +70,22 @@ def decode(data: bytes, declared: str = "") -> str:
         if data.startswith(mark):
             return readable(_strict(data, encoding))
     head = data[:SAMPLE_BYTES]
-    if head.count(0) > len(head) * MAX_NUL_SHARE:
+    if head.count(0) > max(STRAY_NULS, len(head) * MAX_NUL_SHARE):
         return readable(_strict(data, _wide(head)))
     try:
         return readable(data.decode("utf-8"))
     except UnicodeDecodeError:
-        return readable(_strict(data, declared if declared.startswith(_CHARSETS) else _guessed(head)))
+        return readable(_strict(data, _meant(data, declared) if declared.startswith(_CHARSETS) else _guessed(head)))
+
+
+def _meant(data: bytes, declared: str) -> str:
+    """The charset a label stands for; the label itself where the bytes are not of the larger one."""
+    larger = _MEANT.get(declared, declared)
+    try:
+        data.decode(larger)
+    except (UnicodeDecodeError, LookupError):
+        return declared
+    return larger
 
 
 def _strict(data: bytes, encoding: str) -> str:

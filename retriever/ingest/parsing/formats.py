@@ -95,7 +95,7 @@ _PARTS = (
     (b"ppt/presentation.xml", Format.PPTX),
     (b"xl/workbook.xml", Format.XLSX),
 )
-_SUPPORTED = "send md, txt, html, pdf, docx, pptx, xlsx, csv or json"
+_SUPPORTED = "send md, txt, rst, html, pdf, docx, pptx, xlsx, csv, tsv, json or jsonl"
 
 
 @dataclass(frozen=True, slots=True)

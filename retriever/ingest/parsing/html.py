@@ -28,11 +28,12 @@ _BOILERPLATE_ROLES = frozenset({"navigation", "banner", "contentinfo", "search",
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _PARAGRAPHS = """
     p div section article main body header blockquote figure figcaption address details summary form fieldset
-    ul ol dl table thead tbody tfoot caption hr html nav footer aside
+    ul ol dl dt dd table thead tbody tfoot caption hr html nav footer aside
     """.split()  # noqa: SIM905 - as above
+_DEFINITIONS = frozenset({"dt", "dd"})
 _BLOCKS = {
     **dict.fromkeys(_HEADINGS, HEADING),
-    **dict.fromkeys(("li", "dt", "dd"), LIST_ITEM),
+    "li": LIST_ITEM,
     "pre": CODE,
     **dict.fromkeys(_PARAGRAPHS, PARAGRAPH),
 }
@@ -57,7 +58,7 @@ def _extracted(root: LexborNode | None, title: str, limits: ParseLimits, *, keep
     if root is not None:
         flow = _Flow(builder)
         _walk(root, flow, lambda node: _is_dropped(node, keep_boilerplate=keep_boilerplate))
-        flow.flush()
+        flow.finish()
     return builder.build(title=title, content_type=Format.HTML)
 
 
@@ -103,6 +104,7 @@ class _Flow:
     _cells: list[str] | None = None  # of the open table row
     _cell_is_name: list[bool] = field(default_factory=list)
     _names: list[str] = field(default_factory=list)  # the table's header row
+    _terms: list[str] = field(default_factory=list)  # of a <dl>, until what is said of them
 
     def text(self, text: str) -> None:
         self._words.append(text)
@@ -123,7 +125,8 @@ class _Flow:
             self._words.append(" ")  # a paragraph within a cell
             return
         self.flush()
-        self._kinds.append((tag, self._kind if _BLOCKS[tag] == PARAGRAPH else tag))
+        is_plain = _BLOCKS[tag] == PARAGRAPH and tag not in _DEFINITIONS
+        self._kinds.append((tag, self._kind if is_plain else tag))
         if tag == "table":
             self._names = []
 
@@ -142,6 +145,7 @@ class _Flow:
     def _row(self) -> None:
         cells, self._cells = self._cells or [], None
         self._words.clear()
+        self._leave_terms()
         if len(cells) > 1 and all(self._cell_is_name):
             self._names = cells
             self.builder.add(" | ".join(cell for cell in cells if cell), TABLE_ROW)
@@ -158,6 +162,28 @@ class _Flow:
         self._words.clear()
         tag = self._kind
         if tag == "pre":
+            self._leave_terms()
             self.builder.add(text, CODE)
             return
-        self.builder.add(" ".join(text.split()), _BLOCKS.get(tag, PARAGRAPH), level=_HEADINGS.get(tag, 0))
+        text = " ".join(text.split())
+        if not text:
+            return
+        if tag == "dt":
+            self._terms.append(text)
+            return
+        if self._terms and tag == "dd":
+            text = f"{', '.join(self._terms)}: {text}"  # apart, a term is a line that says nothing
+            self._terms.clear()
+        self._leave_terms()
+        self.builder.add(text, _BLOCKS.get(tag, PARAGRAPH), level=_HEADINGS.get(tag, 0))
+
+    def _leave_terms(self) -> None:
+        """Say the terms that nothing is said of."""
+        for term in self._terms:
+            self.builder.add(term, PARAGRAPH)
+        self._terms.clear()
+
+    def finish(self) -> None:
+        """Flush what is left at the page's end."""
+        self.flush()
+        self._leave_terms()

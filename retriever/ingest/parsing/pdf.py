@@ -1,11 +1,17 @@
 """PDF by pdfium, in the child: the text layer page by page, lines joined to paragraphs.
 
+Rule 1: a word broken at a line's end becomes one again, or nobody finds it; a compound keeps its own hyphen.
+Rule 2: what stands at the edge of page after page (running titles, page numbers) is said once: it cuts sentences in two
+        and is in every quote otherwise. Only what repeats, but for the page's own number, is left out.
+
 Does not: OCR, find headings or tables, or read forms and annotations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pypdfium2 as pdfium
 
@@ -15,10 +21,15 @@ from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.text import TextBuilder
 
-_HYPHEN = "\ufffe"  # what pdfium gives for a hyphen at a line's end
+# What pdfium gives for a hyphen at a line's end; the line break after it is gone, mostly.
+_BROKEN = re.compile(r"(\w{0,60})\ufffe\s*(\w{0,60})")
+_WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE_ENDS = (".", "!", "?", ":", "\u2026", "\u3002", "\uff01", "\uff1f")
 # A line that ends a sentence well before the margin ends its paragraph.
 _FULL_LINE = 0.8
+_EDGE_LINES = 2  # a running title and a number, one above the other
+_RUNNING_PAGES = 3  # on fewer a line may well be said again
+_NUMBER = re.compile(r"\d{1,4}")
 
 
 def parse_pdf(data: bytes, limits: ParseLimits) -> ParsedDocument:
@@ -35,9 +46,10 @@ def parse_pdf(data: bytes, limits: ParseLimits) -> ParsedDocument:
         raise DocumentUnreadable("the PDF is damaged: check that the file is whole") from exc
     try:
         builder = TextBuilder(limits)
-        for number in range(len(document)):
-            for paragraph in _paragraphs(_page_text(document, number)):
-                builder.add(paragraph, page=number + 1)
+        pages = _mended([_page_text(document, number) for number in range(len(document))])
+        for number, lines in enumerate(_without_running_lines([_lines(page) for page in pages]), start=1):
+            for paragraph in _paragraphs(lines):
+                builder.add(paragraph, page=number)
         return builder.build(title=document.get_metadata_value("Title"), content_type=Format.PDF)
     finally:
         document.close()
@@ -55,8 +67,63 @@ def _page_text(document: pdfium.PdfDocument, number: int) -> str:
     return text
 
 
-def _paragraphs(text: str) -> Iterator[str]:
-    lines = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+def _mended(pages: Sequence[str]) -> list[str]:
+    """The pages with broken words whole (rule 1); the document's own words tell which hyphens are real."""
+    if not any("\ufffe" in page for page in pages):
+        return list(pages)
+    known = {word.lower() for page in pages for word in _WORD.findall(_BROKEN.sub(" ", page))}
+
+    def whole(match: re.Match[str]) -> str:
+        before, after = match[1], match[2]
+        is_compound = {before.lower(), after.lower()} <= known and (before + after).lower() not in known
+        is_word = before.isalpha() and after[:1].islower() and not is_compound
+        return before + after if is_word else f"{before}-{after}"
+
+    return [_BROKEN.sub(whole, page) for page in pages]
+
+
+def _lines(page: str) -> list[str]:
+    return [line.strip() for line in page.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+
+
+def _without_running_lines(pages: Sequence[list[str]]) -> Iterator[list[str]]:
+    """Each page without the lines at its edges that a page before it had too (rule 2); bare numbers go everywhere."""
+    names = [
+        {index: set(names) for index, names in _edges(lines, number)} for number, lines in enumerate(pages, start=1)
+    ]
+    counts = Counter(name for page in names for name in set().union(*page.values()))
+    said: set[str] = set()
+    for lines, page in zip(pages, names, strict=True):
+        dropped = set()
+        for index, own in page.items():
+            running = {name for name in own if counts[name] >= _RUNNING_PAGES}
+            if running & said or (running and not _WORD.search(lines[index])):
+                dropped.add(index)
+            said |= running
+        yield [line for index, line in enumerate(lines) if index not in dropped]
+
+
+def _edges(lines: Sequence[str], page: int) -> Iterator[tuple[int, Iterator[str]]]:
+    """Where the first and the last lines of a page stand, and by what names other pages would have them too."""
+    filled = [index for index, line in enumerate(lines) if line]
+    top = filled[:_EDGE_LINES]
+    for index in dict.fromkeys((*top, *filled[-_EDGE_LINES:])):
+        edge = "top" if index in top else "bottom"
+        yield (
+            index,
+            (f"{edge} {name}" for name in _names(lines[index], page, has_number=index in (filled[0], filled[-1]))),
+        )
+
+
+def _names(line: str, page: int, *, has_number: bool) -> Iterator[str]:
+    """The line, and the outermost also with the page's number counted out: "Report 7" on page 9 is "Report -2"."""
+    yield line
+    numbers = list(_NUMBER.finditer(line)) if has_number else []
+    for match in (*numbers[:1], *numbers[-1:]):
+        yield f"{line[: match.start()]}\n{int(match[0]) - page}\n{line[match.end() :]}"
+
+
+def _paragraphs(lines: Sequence[str]) -> Iterator[str]:
     width = max((len(line) for line in lines), default=0)
     paragraph = ""
     for line in lines:
@@ -64,16 +131,8 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield paragraph
             paragraph = ""
             continue
-        paragraph = _joined(paragraph, line)
+        paragraph = f"{paragraph} {line}" if paragraph else line
         if line.endswith(_SENTENCE_ENDS) and len(line) < _FULL_LINE * width:
             yield paragraph
             paragraph = ""
     yield paragraph
-
-
-def _joined(paragraph: str, line: str) -> str:
-    """A word broken at the line's end becomes one again; other lines meet at a blank."""
-    line = line.replace(_HYPHEN, "-") if not line.endswith(_HYPHEN) else line[:-1].replace(_HYPHEN, "-") + _HYPHEN
-    if not paragraph:
-        return line
-    return paragraph[:-1] + line if paragraph.endswith(_HYPHEN) else f"{paragraph} {line}"

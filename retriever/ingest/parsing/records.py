@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from chassis.errors import DocumentUnreadable
 from retriever.documents import ParsedDocument
@@ -15,6 +16,9 @@ from retriever.ingest.parsing.text import TABLE_ROW, TextBuilder, row_text
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20
+# A record beyond either is read value by value: as one row it would fill a chunk, and no quote could hold it.
+MAX_RECORD_LEAVES = 24
+MAX_RECORD_CHARS = 600
 
 
 def parse_csv(text: str, limits: ParseLimits, format: Format) -> ParsedDocument:
@@ -30,17 +34,21 @@ def parse_csv(text: str, limits: ParseLimits, format: Format) -> ParsedDocument:
 
 
 def add_rows(builder: TextBuilder, rows: Iterator[Sequence[str]], *, page: int = 0) -> None:
-    """Append a table's rows; a first row of names is told from the rest and stands in front of every value."""
+    """Append a table's rows; a first row of names is told from the rest and stands in front of every value.
+
+    Single cells above it are the table's title, not its names.
+    """
     names: Sequence[str] | None = None
     for row in rows:
-        if not any(cell.strip() for cell in row):
+        filled = sum(bool(cell.strip()) for cell in row)
+        if not filled:
             continue
-        if names is None:
+        if names is None and filled > 1:
             names = row if _holds_names(row) else ()
             if names:
                 builder.add(" | ".join(cell.strip() for cell in row if cell.strip()), TABLE_ROW, page=page)
                 continue
-        builder.add(row_text(names, row), TABLE_ROW, page=page)
+        builder.add(row_text(names or (), row), TABLE_ROW, page=page)
 
 
 def _holds_names(row: Sequence[str]) -> bool:
@@ -67,19 +75,18 @@ def _delimiter(text: str) -> str:
 
 
 def parse_json(text: str, limits: ParseLimits, format: Format) -> ParsedDocument:
-    """One block per value: "path.to[0].it: value". Numbers stay as they are written."""
+    """One block per value: "path.to[0].it: value"; a small record of a list is one block, "name: value; name: value".
+
+    Numbers stay as they are written.
+    """
     builder = TextBuilder(limits)
-    documents = _json_lines(text) if format is Format.JSON_LINES else [("", _loaded(text))]
-    for path, value in documents:
-        for line in _leaves(value, path, limits.max_depth):
-            builder.add(line, TABLE_ROW)
+    if format is Format.JSON_LINES:
+        lines = _items((_loaded(line) for line in text.split("\n") if line.strip()), "", limits.max_depth)
+    else:
+        lines = _leaves(_loaded(text), "", limits.max_depth)
+    for line in lines:
+        builder.add(line, TABLE_ROW)
     return builder.build(title="", content_type=format)
-
-
-def _json_lines(text: str) -> Iterator[tuple[str, object]]:
-    for number, line in enumerate(text.split("\n")):
-        if line.strip():
-            yield f"[{number}]", _loaded(line)
 
 
 def _loaded(text: str) -> object:
@@ -91,16 +98,15 @@ def _loaded(text: str) -> object:
     return value
 
 
-def _leaves(value: object, path: str, depth: int) -> Iterator[str]:
+def _leaves(value: object, path: str, depth: int, *, has_records: bool = True) -> Iterator[str]:
     if depth == 0:
         raise DocumentUnreadable("the JSON is nested too deeply: flatten it")
     match value:
         case dict():
             for name, inner in value.items():
-                yield from _leaves(inner, f"{path}.{name}" if path else str(name), depth - 1)
+                yield from _leaves(inner, f"{path}.{name}" if path else str(name), depth - 1, has_records=has_records)
         case list():
-            for index, inner in enumerate(value):
-                yield from _leaves(inner, f"{path}[{index}]", depth - 1)
+            yield from _items(value, path, depth, has_records=has_records)
         case None:
             return
         case bool():
@@ -108,3 +114,18 @@ def _leaves(value: object, path: str, depth: int) -> Iterator[str]:
         case _:
             flat = " ".join(str(value).split())
             yield f"{path}: {flat}" if path else flat
+
+
+def _items(values: Iterable[object], path: str, depth: int, *, has_records: bool = True) -> Iterator[str]:
+    for index, value in enumerate(values):
+        if has_records and isinstance(value, dict) and (record := _record(value, depth - 1)):
+            yield f"{path}[{index}]: {record}" if path else record
+        else:
+            yield from _leaves(value, f"{path}[{index}]", depth - 1, has_records=has_records)
+
+
+def _record(value: object, depth: int) -> str:
+    """A small object as one row, so that what belongs together is found together; "" for a large one, or one value."""
+    leaves = list(islice(_leaves(value, "", depth, has_records=False), MAX_RECORD_LEAVES + 1))
+    row = "; ".join(leaves)
+    return row if 1 < len(leaves) <= MAX_RECORD_LEAVES and len(row) <= MAX_RECORD_CHARS else ""

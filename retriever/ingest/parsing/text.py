@@ -20,6 +20,8 @@ _DENSE_KINDS = frozenset({LIST_ITEM, TABLE_ROW})
 # C0 without tab and line feed, DEL, C1, the halves of surrogate pairs: nothing a reader sees, and some stores refuse.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+_MARKED = re.compile(r"(?:[-*+\u2022\u00b7\u25aa]|\d{1,3}[.)])\s")  # an item whose mark was typed
+
 
 def readable(text: str) -> str:
     """Line ends as "\\n"; control characters as blanks, one for one."""
@@ -42,10 +44,15 @@ class TextBuilder:
         self._length = 0
 
     def add(self, text: str, kind: str = PARAGRAPH, *, level: int = 0, page: int = 0) -> None:
-        """Append a block; blank text is left out. Raises DocumentTooLarge past the limit."""
+        """Append a block; blank text is left out. Raises DocumentTooLarge past the limit.
+
+        List items get a mark: whoever reads the text later could not tell them from lines of one sentence.
+        """
         text = readable(text).strip("\n").rstrip() if kind == CODE else readable(text).strip()
         if not text.strip():
             return
+        if kind == LIST_ITEM and not _MARKED.match(text):
+            text = f"- {text}"
         if self._parts:
             before = self._blocks[-1]
             self._append("\n" if kind == before.kind and kind in _DENSE_KINDS and page == before.page else "\n\n")
@@ -81,15 +88,18 @@ def finished(text: str, blocks: Sequence[TextBlock], *, title: str, content_type
 
 
 MAX_TITLE_CHARS = 512  # DocumentInput.title's own limit
+UNDERLINES = '=-~^*#+"` \t'
 # A line longer than this was not wrapped by hand: its line break ends a paragraph.
 WRAPPED_LINE_CHARS = 200
 
 
 def heading_name(text: str) -> str:
-    """A heading's words on one line, without Markdown's marks around or under them."""
+    """A heading's words on one line, without the marks around them or the lines drawn above and under them."""
     lines = text.strip().split("\n")
-    if len(lines) > 1 and not lines[-1].strip(" \t=-"):
+    if len(lines) > 1 and not lines[-1].strip(UNDERLINES):
         lines.pop()
+    if len(lines) > 1 and not lines[0].strip(UNDERLINES):
+        lines.pop(0)
     return " ".join(" ".join(lines).strip("# \t").split())
 
 

@@ -1,17 +1,23 @@
 """DOCX by python-docx, in the child: headings, paragraphs, lists and tables in the order of the body.
 
-Does not: headers, footers, footnotes, comments, text boxes, or text that tracked changes deleted.
+What wraps text is walked through (content controls, tracked insertions, fields, smart tags): python-docx's own `text`
+sees plain runs only and would lose what a reader of the document reads. A footnote stands after what refers to it.
+
+Does not: headers, footers, comments, or text that tracked changes deleted or moved away.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import docx
 from docx.document import Document
+from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.exceptions import PackageNotFoundError
+from docx.oxml import parse_xml
 from docx.oxml.ns import qn
 from docx.table import Table, _Cell
 from docx.text.paragraph import Paragraph
@@ -28,6 +34,18 @@ _HEADING_STYLE = re.compile(r"heading ?([1-9])$", re.IGNORECASE)
 _MAX_LEVEL = 6
 _TEMPLATE_TITLES = frozenset({"Word Document"})  # what programs write when nobody named the file
 
+_PARAGRAPH, _TABLE, _CONTROL, _TEXT_BOX = qn("w:p"), qn("w:tbl"), qn("w:sdt"), qn("w:txbxContent")
+_FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+# Around blocks or runs, and part of what the document says.
+_WRAPPERS = frozenset(map(qn, ("w:sdtContent", "w:customXml", "w:ins", "w:moveTo")))
+# Says nothing, says it a second time, or said it once; text boxes are taken on their own.
+_SILENT = frozenset({*map(qn, ("w:pPr", "w:rPr", "w:sdtPr", "w:del", "w:moveFrom", "w:p")), _TEXT_BOX, _FALLBACK})
+_SIGNS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
+_NOTES = (
+    (RELATIONSHIP_TYPE.FOOTNOTES, "w:footnote", "w:footnoteReference"),
+    (RELATIONSHIP_TYPE.ENDNOTES, "w:endnote", "w:endnoteReference"),
+)
+
 
 def parse_docx(data: bytes, limits: ParseLimits) -> ParsedDocument:
     """Headings with levels, paragraphs, list items and table rows; the title is the file's property.
@@ -38,11 +56,12 @@ def parse_docx(data: bytes, limits: ParseLimits) -> ParsedDocument:
     try:
         document = docx.Document(io.BytesIO(data))
         builder = TextBuilder(limits)
-        for item in document.iter_inner_content():
+        notes = _notes(document)
+        for item in _blocks(document.element.body, document, limits.max_depth):
             if isinstance(item, Table):
                 add_rows(builder, _rows(item, limits.max_depth))
             else:
-                _add_paragraph(builder, item)
+                _add_paragraph(builder, item, notes)
         return builder.build(title=_title(document), content_type=Format.DOCX)
     except (PackageNotFoundError, KeyError, ValueError, AttributeError, etree.XMLSyntaxError) as exc:
         # KeyError, ValueError and AttributeError are what python-docx makes of missing or misplaced parts.
@@ -54,19 +73,74 @@ def _title(document: Document) -> str:
     return "" if title in _TEMPLATE_TITLES else title
 
 
-def _add_paragraph(builder: TextBuilder, paragraph: Paragraph) -> None:
+def _blocks(element: Any, parent: Any, depth: int) -> Iterator[Paragraph | Table]:
+    """Paragraphs and tables in order, those inside of content controls and tracked insertions too."""
+    if depth == 0:
+        raise DocumentTooLarge("the document nests its parts too deeply")
+    for child in element:
+        if child.tag == _PARAGRAPH:
+            yield Paragraph(child, parent)
+        elif child.tag == _TABLE:
+            yield Table(child, parent)
+        elif child.tag == _CONTROL or child.tag in _WRAPPERS:
+            yield from _blocks(child, parent, depth - 1)
+
+
+def _add_paragraph(builder: TextBuilder, paragraph: Paragraph, notes: Mapping[tuple[str, str], str]) -> None:
     style = paragraph.style.name or "" if paragraph.style is not None else ""
+    text = _text(paragraph)
     found = _HEADING_STYLE.match(style)
     if found or style == "Title":
-        builder.add(_flat(paragraph), HEADING, level=min(int(found[1]), _MAX_LEVEL) if found else 1)
+        builder.add(_flat(text), HEADING, level=min(int(found[1]), _MAX_LEVEL) if found else 1)
     elif style.startswith("List") or _is_numbered(paragraph):
-        builder.add(_flat(paragraph), LIST_ITEM)
+        builder.add(_flat(text), LIST_ITEM)
     else:
-        builder.add(paragraph.text, PARAGRAPH)
+        builder.add(text, PARAGRAPH)
+    for box in _boxes(paragraph):
+        builder.add(_text(box), PARAGRAPH)
+    for _, _, reference in _NOTES:
+        for mark in paragraph._p.iter(qn(reference)):  # noqa: SLF001 - has no public name
+            builder.add(notes.get((reference, mark.get(qn("w:id"), "")), ""), PARAGRAPH)
 
 
-def _flat(paragraph: Paragraph) -> str:
-    return " ".join(paragraph.text.split())
+def _text(paragraph: Paragraph) -> str:
+    """What the paragraph says, whatever its runs are wrapped in."""
+    return "".join(_said(paragraph._p))  # noqa: SLF001 - has no public name
+
+
+def _said(element: Any) -> Iterator[str]:
+    for child in element:
+        if child.tag == qn("w:t"):
+            yield child.text or ""
+        elif child.tag in _SIGNS:
+            yield _SIGNS[child.tag]
+        elif child.tag not in _SILENT:
+            yield from _said(child)
+
+
+def _boxes(paragraph: Paragraph) -> Iterator[Paragraph]:
+    """Paragraphs of the text boxes anchored here; each box stands twice in the file, the second as a fallback."""
+    element: Any = paragraph._p  # noqa: SLF001 - has no public name
+    for box in element.iter(_TEXT_BOX):
+        if not any(around.tag == _FALLBACK for around in box.iterancestors()):
+            yield from (Paragraph(child, paragraph) for child in box if child.tag == _PARAGRAPH)
+
+
+def _notes(document: Document) -> dict[tuple[str, str], str]:
+    """Footnotes and endnotes by the tag that refers to them and their id."""
+    notes = {}
+    for relation in document.part.rels.values():
+        for kind, tag, reference in _NOTES:
+            if relation.reltype == kind and not relation.is_external:
+                part: Any = parse_xml(relation.target_part.blob)
+                for note in part.iter(qn(tag)):
+                    parts = (_text(Paragraph(p, document)) for p in note.iter(_PARAGRAPH))
+                    notes[reference, note.get(qn("w:id"), "")] = " ".join(" ".join(parts).split())
+    return notes
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _is_numbered(paragraph: Paragraph) -> bool:
@@ -88,9 +162,9 @@ def _rows(table: Table, depth: int) -> Iterator[list[str]]:
 
 def _cell_text(cell: _Cell, depth: int) -> str:
     parts: list[str] = []
-    for item in cell.iter_inner_content():
+    for item in _blocks(cell._tc, cell, depth):  # noqa: SLF001
         if isinstance(item, Table):
             parts.extend("; ".join(filter(None, row)) for row in _rows(item, depth - 1))
         else:
-            parts.append(item.text)
-    return " ".join(" ".join(parts).split())
+            parts.append(_text(item))
+    return _flat(" ".join(parts))

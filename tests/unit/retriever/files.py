@@ -8,6 +8,11 @@ import zipfile
 import docx
 import openpyxl
 import pptx
+from docx.opc.constants import CONTENT_TYPE, RELATIONSHIP_TYPE
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 
 
 def docx_file() -> bytes:
@@ -20,6 +25,29 @@ def docx_file() -> bytes:
     for row, cells in enumerate((("Name", "Days"), ("Ann", "25"))):
         for column, text in enumerate(cells):
             table.cell(row, column).text = text
+    return _saved(document)
+
+
+def wrapped_docx_file() -> bytes:
+    """A document as Word leaves it: a cover in a content control, tracked changes, a field, a text box, a footnote."""
+    document = docx.Document()
+    body = document.element.body
+    changed = document.add_paragraph("The limit is ")._p
+    for xml in (
+        "<w:del %s><w:r><w:delText>40</w:delText></w:r></w:del>",
+        "<w:ins %s><w:r><w:t>55</w:t></w:r></w:ins>",
+        "<w:sdt %s><w:sdtContent><w:r><w:t> pounds</w:t></w:r></w:sdtContent></w:sdt>",
+        '<w:r %s><w:t>.</w:t><w:footnoteReference w:id="2"/></w:r>',
+        "<w:r %s><w:pict><w:txbxContent><w:p><w:r><w:t>Mind the step.</w:t></w:r></w:p></w:txbxContent></w:pict></w:r>",
+    ):
+        changed.append(parse_xml(xml % nsdecls("w")))
+    cover = "<w:sdt %s><w:sdtContent><w:p><w:r><w:t>Issued by Kim.</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+    body.insert(0, parse_xml(cover % nsdecls("w")))
+    notes = (
+        '<w:footnotes %s><w:footnote w:id="2"><w:p><w:r><w:t>Since May.</w:t></w:r></w:p></w:footnote></w:footnotes>'
+    )
+    part = Part(PackURI("/word/footnotes.xml"), CONTENT_TYPE.WML_FOOTNOTES, (notes % nsdecls("w")).encode())
+    document.part.relate_to(part, RELATIONSHIP_TYPE.FOOTNOTES)
     return _saved(document)
 
 

@@ -18,7 +18,7 @@ from retriever.ingest.parsing import ParseLimits, Parser
 from retriever.ingest.parsing.formats import decide
 from retriever.ingest.parsing.texts import parse_text
 from retriever.ingest.parsing.worker import ParsingChild
-from tests.unit.retriever.files import docx_file, pdf_file, pptx_file, xlsx_file, zip_file
+from tests.unit.retriever.files import docx_file, pdf_file, pptx_file, wrapped_docx_file, xlsx_file, zip_file
 
 PAGES = (["The first page speaks of leave.", "It ends here."], ["The second page speaks of pay."])
 BOMB = zip_file({"word/document.xml": b" " * (300 << 20)})
@@ -48,6 +48,29 @@ async def test_a_pdf_keeps_its_pages(parser):
     ]
 
 
+async def test_words_broken_at_a_line_s_end_are_whole_again(parser):
+    lines = ["An encoded decla-", "ration of a well-", "known rule, and a", "second rule that is well made and known."]
+    document = await parsed(parser, "a.pdf", pdf_file(lines))
+    assert (
+        document.text == "An encoded declaration of a well-known rule, and a second rule that is well made and known."
+    )
+
+
+async def test_what_runs_at_the_edges_of_a_pdf_s_pages_is_said_once(parser):
+    words = ("oil", "air", "ice", "ash")
+    pages = [
+        ["Field manual", f"Part {number} begins", f"and goes on with {word}", f"Page {number} of 4"]
+        for number, word in enumerate(words, start=1)
+    ]
+    document = await parsed(parser, "a.pdf", pdf_file(*pages))
+    assert [text for _, _, _, text in shown(document)] == [
+        "Field manual Part 1 begins and goes on with oil Page 1 of 4",
+        "Part 2 begins and goes on with air",
+        "Part 3 begins and goes on with ice",
+        "Part 4 begins and goes on with ash",
+    ]
+
+
 async def test_a_docx_keeps_headings_lists_and_tables(parser):
     document = await parsed(parser, "a.docx", docx_file())
     assert document.title == "Leave"
@@ -55,19 +78,29 @@ async def test_a_docx_keeps_headings_lists_and_tables(parser):
         ("heading", 1, 0, "Leave"),
         ("paragraph", 0, 0, "Everybody has 25 days of leave."),
         ("heading", 2, 0, "Sick leave"),
-        ("list_item", 0, 0, "Call before nine."),
+        ("list_item", 0, 0, "- Call before nine."),
         ("table_row", 0, 0, "Name | Days"),
         ("table_row", 0, 0, "Name: Ann; Days: 25"),
+    ]
+
+
+async def test_a_docx_says_what_its_reader_sees_however_it_is_wrapped(parser):
+    document = await parsed(parser, "a.docx", wrapped_docx_file())
+    assert [text for _, _, _, text in shown(document)] == [
+        "Issued by Kim.",
+        "The limit is 55 pounds.",
+        "Mind the step.",
+        "Since May.",
     ]
 
 
 async def test_a_pptx_keeps_slides_titles_and_notes(parser):
     assert shown(await parsed(parser, "a.pptx", pptx_file())) == [
         ("heading", 1, 1, "Plan"),
-        ("list_item", 0, 1, "Build it"),
-        ("list_item", 0, 1, "Ship it"),
+        ("list_item", 0, 1, "- Build it"),
+        ("list_item", 0, 1, "- Ship it"),
         ("heading", 1, 2, "Risks"),
-        ("list_item", 0, 2, "None"),
+        ("list_item", 0, 2, "- None"),
         ("paragraph", 0, 2, "Notes: Smile."),
     ]
 
@@ -83,6 +116,11 @@ async def test_an_xlsx_gives_one_row_per_block_with_its_names(parser):
     ]
 
 
+async def test_a_title_above_a_table_is_not_taken_for_its_names(parser):
+    document = await parsed(parser, "a.csv", b"Budget 2025,,\n,,\nTeam,Q1,Q2\nSales,80,82\n")
+    assert document.text == "Budget 2025\nTeam | Q1 | Q2\nTeam: Sales; Q1: 80; Q2: 82"
+
+
 async def test_html_is_read_without_its_boilerplate(parser):
     page = b"""<html><head><title>Handbook</title><script>track()</script></head><body><nav>Menu</nav>
     <h1>Leave</h1><p>You have <b>25</b> days.<ul><li>paid<li>yearly</ul>
@@ -92,8 +130,8 @@ async def test_html_is_read_without_its_boilerplate(parser):
     assert shown(document) == [
         ("heading", 1, 0, "Leave"),
         ("paragraph", 0, 0, "You have 25 days."),
-        ("list_item", 0, 0, "paid"),
-        ("list_item", 0, 0, "yearly"),
+        ("list_item", 0, 0, "- paid"),
+        ("list_item", 0, 0, "- yearly"),
         ("table_row", 0, 0, "Name | Days"),
         ("table_row", 0, 0, "Name: Ann; Days: 25"),
         ("code", 0, 0, "a\n  b"),
@@ -105,14 +143,30 @@ async def test_a_page_nested_beyond_reason_is_read(parser):
     assert document.text == "deep"
 
 
+async def test_an_item_that_has_a_mark_gets_no_second(parser):
+    document = await parsed(parser, "a.html", "<ul><li>• one<li>2) two<li>-3 degrees</ul>".encode())
+    assert document.text == "• one\n2) two\n- -3 degrees"
+
+
 async def test_a_list_within_a_list_within_a_quote_keeps_its_items(parser):
     page = b"<ul><li>one<blockquote>said<ul><li>two</ul></blockquote>three</ul><p>four"
     assert [(kind, text) for kind, _, _, text in shown(await parsed(parser, "a.html", page))] == [
-        ("list_item", "one"),
-        ("list_item", "said"),
-        ("list_item", "two"),
-        ("list_item", "three"),
+        ("list_item", "- one"),
+        ("list_item", "- said"),
+        ("list_item", "- two"),
+        ("list_item", "- three"),
         ("paragraph", "four"),
+    ]
+
+
+async def test_a_term_stands_in_front_of_what_is_said_of_it(parser):
+    page = b"<dl><dt>-a<dt>--all<dd><p>Show all.<p>Hidden too.<dt>-x<dd><ul><li>one</ul><dt>-z</dl>"
+    assert [(kind, text) for kind, _, _, text in shown(await parsed(parser, "a.html", page))] == [
+        ("paragraph", "-a, --all: Show all."),
+        ("paragraph", "Hidden too."),
+        ("paragraph", "-x"),
+        ("list_item", "- one"),
+        ("paragraph", "-z"),
     ]
 
 
@@ -158,6 +212,33 @@ async def test_json_becomes_paths_and_values_as_written(parser):
     assert document.text == "a.b[0]: 1\na.b[1]: 2.50\na.b[2].c: x\ne: true"
 
 
+async def test_records_of_json_stay_together(parser):
+    lines = b'{"event": "E1", "who": {"name": "Ann"}}\n\n{"event": "E2", "who": {"name": "Bob"}}\n'
+    assert (await parsed(parser, "a.jsonl", lines)).text == "event: E1; who.name: Ann\nevent: E2; who.name: Bob"
+    listed = b'{"users": [{"name": "Ann", "days": 25}, {"name": "Bob"}], "big": [{"a": "%s", "b": 1}]}' % (b"x" * 700)
+    text = (await parsed(parser, "a.json", listed)).text
+    assert text.startswith("users[0]: name: Ann; days: 25\nusers[1].name: Bob\nbig[0].a: xxx")
+    assert text.endswith("\nbig[0].b: 1")
+
+
+async def test_lines_drawn_under_titles_make_sections(parser):
+    text = (
+        "Guide\n=====\n\nOne.\n\nInstall\n-------\n\nTwo\nlines.\n\nOn Linux\n~~~~~~~~\n\nThree.\n\n"
+        "Use\n---\n\n====\nTop\n====\n\na | b\n-----\nNot one: too long for what is under it\n----\n"
+    )
+    document = await parsed(parser, "a.rst", text.encode())
+    assert document.text == text
+    assert document.title == "Guide"
+    assert [(level, text) for kind, level, _, text in shown(document) if kind == "heading"] == [
+        (1, "Guide\n====="),
+        (2, "Install\n-------"),
+        (3, "On Linux\n~~~~~~~~"),
+        (2, "Use\n---"),
+        (4, "====\nTop\n===="),
+        (2, "a | b\n-----"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "data"), [("no-extension", docx_file()), ("x", pdf_file(*PAGES)), ("y", b"<!doctype html><p>hello")]
 )
@@ -178,9 +259,27 @@ async def test_western_prose_in_its_old_encoding_is_recognised(parser):
     assert (await parsed(parser, "a.txt", text.encode("cp1252"))).text == text
 
 
+@pytest.mark.parametrize(
+    ("label", "charset", "text"),
+    [
+        ("iso-8859-1", "cp1252", "Das Menü \u201edes Tages\u201c kostet 6 \u20ac."),
+        ("ISO-8859-1", "latin-1", "Menü\x81"),
+        ("gb2312", "gb18030", "镕 and 你好"),
+        ("shift_jis", "cp932", "①番"),
+        ("koi8-r", "koi8-r", "Привет"),
+    ],
+)
+async def test_a_label_means_what_browsers_take_it_for(parser, label, charset, text):
+    page = f"<meta charset={label}><p>{text}".encode(charset)
+    typed = f"text/plain; charset={label}"
+    assert (await parsed(parser, "a.html", page)).text == text.rstrip("\x81")
+    assert (await parsed(parser, "a.txt", text.encode(charset), typed)).text == text.replace("\x81", " ")
+
+
 async def test_control_characters_become_blanks_and_line_ends_are_one_kind(parser):
     document = await parsed(parser, "a.txt", b"one\x07two\r\nthree\rfour " + b"x" * 200)
     assert document.text.startswith("one two\nthree\nfour")
+    assert (await parsed(parser, "a.txt", b"inspected on 4\0 June")).text == "inspected on 4  June"
 
 
 BAD_FILES = {
