@@ -4,7 +4,7 @@ Rule 1: a stem only has to meet its own inflections ("allies", "allied", "ally")
         is cheaper here than under-stemming: stems are compared within a handful of passages, not a corpus.
 Rule 2: no frequency table ships with the project. What is rare is told from the passages at hand, or from the shape of
         a word: long words, names and numbers are rare in any corpus, the STOP_WORDS frequent in any.
-Rule 3: words of other scripts are compared as they are; a script without blanks yields one "word" per run.
+Rule 3: words of other scripts are compared as they are; of a script without blanks, pairs of its signs are the words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from embedding.unspaced import is_function, is_unspaced, pieces
 
 __all__ = ["STOP_WORDS", "Word", "content_stems", "rarity", "stem", "words"]
 
@@ -48,6 +50,8 @@ class Word:
 
     @property
     def is_content(self) -> bool:
+        if not self.text.isascii() and is_function(self.text):
+            return False
         return self.text.lower() not in STOP_WORDS and self.stem not in STOP_WORDS
 
     @property
@@ -61,7 +65,11 @@ class Word:
 
 def words(text: str) -> list[Word]:
     """The words of `text` in order; punctuation and underscores separate them."""
-    return [Word(match, stem(match)) for match in _WORD.findall(text)]
+    found = []
+    for match in _WORD.findall(text):
+        parts = pieces(match) if not match.isascii() and is_unspaced(match) else (match,)
+        found += [Word(part, stem(part)) for part in parts]
+    return found
 
 
 def content_stems(text_words: Iterable[Word]) -> frozenset[str]:

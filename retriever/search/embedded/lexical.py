@@ -2,7 +2,10 @@
 
 One table a collection uid, because BM25 counts words over a whole table: nobody's scores depend on another tenant's
 documents. Versions that are dead or not committed count in the statistics until they are purged, nothing more.
-Does not: segment Chinese, Japanese or Thai (a run of characters is one word), or search by prefix or phrase.
+Chinese and Japanese are indexed a second time, by pairs of signs, for a run of them is one word to the engine; so are
+versions, without their v. A table made before that has no column for them and goes on without until its collection is
+reindexed: what a row was indexed under must be told again, to the letter, when it goes.
+Does not: segment Thai, or search by prefix or phrase.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ from retriever.search.embedded.legs import SqliteChunks, stored_records
 from retriever.search.embedded.resident import ResidentRows, View
 from retriever.search.embedded.rows import read_hits, split_heading
 from retriever.search.embedded.schema import collection_id, make_collection_id
-from retriever.search.embedded.words import match_expression
+from retriever.search.embedded.words import match_expression, other_words
 from retriever.types import Chunk, DocumentRecord, Hit, Scope
 
 PLACE: Final = "lexical search"
 HEADING_WEIGHT: Final = 1.0
 TEXT_WEIGHT: Final = 1.0
+_COLUMNS: Final = ("heading", "text", "others")
 _MARGIN: Final = 2  # twice the matches that would do if visible ones were spread evenly
 _ALL: Final = -1  # no LIMIT, in SQLite
 
@@ -87,12 +91,16 @@ class SqliteLexicalIndex(SqliteChunks):
         """A contentless table forgets a row when it is told again what it had indexed."""
         if not _has_words(connection, collection):
             return
-        sql = (
-            f"INSERT INTO words_{collection} (words_{collection}, rowid, heading, text) "  # noqa: S608  # a number
-            "SELECT 'delete', r.row, c.heading, c.text FROM lexical_rows r JOIN chunks c "
+        select = (
+            "SELECT r.row, c.heading, c.text FROM lexical_rows r JOIN chunks c "
             "ON (c.collection, c.version, c.position) = (r.collection, r.version, r.position) WHERE r.row = ?"
         )
-        connection.executemany(sql, [(row,) for row in rows])
+        columns = _columns(connection, collection)
+        names, marks = ", ".join(columns), ", ?" * len(columns)
+        sql = f"INSERT INTO words_{collection} (words_{collection}, rowid, {names}) VALUES ('delete', ?{marks})"  # noqa: S608  # own names
+        for row in rows:
+            for number, heading, text in connection.execute(select, (row,)).fetchall():
+                connection.execute(sql, (number, *_indexed(heading, text)[: len(columns)]))
 
 
 def _has_words(connection: sqlite3.Connection, collection: int) -> bool:
@@ -103,8 +111,19 @@ def _has_words(connection: sqlite3.Connection, collection: int) -> bool:
 def _make_words(connection: sqlite3.Connection, collection: int) -> None:
     connection.execute(
         f"CREATE VIRTUAL TABLE words_{collection} USING fts5 "
-        "(heading, text, content = '', tokenize = 'porter unicode61 remove_diacritics 2')"
+        f"({', '.join(_COLUMNS)}, content = '', tokenize = 'porter unicode61 remove_diacritics 2')"
     )
+
+
+def _columns(connection: sqlite3.Connection, collection: int) -> tuple[str, ...]:
+    """Those of the collection's table, in order."""
+    found = connection.execute("SELECT name FROM pragma_table_info(?)", (f"words_{collection}",)).fetchall()
+    return tuple(name for (name,) in found)
+
+
+def _indexed(heading: str, text: str) -> tuple[str, str, str]:
+    """What `_COLUMNS` hold of a chunk."""
+    return heading, text, other_words(f"{heading} {text}")
 
 
 def _index(connection: sqlite3.Connection, collection: int, chunk: Chunk) -> None:
@@ -113,8 +132,10 @@ def _index(connection: sqlite3.Connection, collection: int, chunk: Chunk) -> Non
         (collection, chunk.version, chunk.position),
     )
     if fresh.rowcount:
-        sql = f"INSERT INTO words_{collection} (rowid, heading, text) VALUES (?, ?, ?)"  # noqa: S608  # a number
-        connection.execute(sql, (fresh.lastrowid, split_heading(chunk)[0], chunk.text))
+        columns = _columns(connection, collection)
+        marks = ", ?" * len(columns)
+        sql = f"INSERT INTO words_{collection} (rowid, {', '.join(columns)}) VALUES (?{marks})"  # noqa: S608  # own names
+        connection.execute(sql, (fresh.lastrowid, *_indexed(split_heading(chunk)[0], chunk.text)[: len(columns)]))
 
 
 def _best(

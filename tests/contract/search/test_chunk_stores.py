@@ -304,6 +304,31 @@ async def test_words_match_by_stem_case_and_accents_aside(leaves, query):
     assert by_id(await leaves.lexical.search(query, scope(ONE_COMMIT), 5, budget=budget())) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("冷却水的温度是多少?", "zh"), ("保修期", "zh"), ("始業時刻は何時ですか", "ja"), ("型号K400", "k")],
+)
+async def test_words_are_found_in_scripts_without_blanks(leaves, query, found):
+    texts = {
+        "zh": "冷却水的温度不得超过六十五摄氏度。保修期为两年。",
+        "ja": "始業時刻は午前八時三十分とする。",
+        "k": "型号是K400的机器。",
+        "other": "滤网每两周清洗一次。",
+    }
+    await put(leaves.lexical, [written(name, 1, n, [text]) for n, (name, text) in enumerate(texts.items())])
+    assert by_id(await leaves.lexical.search(query, scope(ONE_COMMIT), 5, budget=budget()))[0] == found
+
+
+async def test_a_version_is_found_as_a_whole_and_not_by_its_digits(leaves):
+    texts = {
+        "notes": "Release 4.2.0 is out.",
+        "count": "2 of 4, 0 of 2, 4 of 0, 2 and 4.",
+        "older": "Release 4.0.2 is out.",
+    }
+    await put(leaves.lexical, [written(name, 1, n, [text]) for n, (name, text) in enumerate(texts.items())])
+    assert by_id(await leaves.lexical.search("4.2.0", scope(ONE_COMMIT), 5, budget=budget()))[0] == "notes"
+
+
 async def test_headings_are_searched_too(leaves):
     version = version_of(1, 0)
     piece = chunk(version, 0, "It is ten days.", embed_text="Handbook > Holidays\nIt is ten days.")
@@ -359,7 +384,7 @@ async def test_purged_words_leave_the_statistics(request, leaves):
         pytest.skip("purged words leave OpenSearch's statistics with a later merge")
     await put(leaves.lexical, [written("a", 1, 0, ["red apple"]), written("b", 1, 1, ["green pear"])])
     (before,) = await leaves.lexical.search("apple", scope(ONE_COMMIT), 5, budget=budget())
-    await put(leaves.lexical, [written(f"x{n}", 2, n, ["apple apple"]) for n in range(50)])
+    await put(leaves.lexical, [written(f"x{n}", 2, n, ["apple apple 冷却水"]) for n in range(50)])
     doomed = range(version_of(2, 0), version_of(3, 0))
     assert await leaves.lexical.purge(TENANT, UID, doomed, budget=budget()) == 0
     (after,) = await leaves.lexical.search("apple", scope(ONE_COMMIT), 5, budget=budget())
