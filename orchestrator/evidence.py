@@ -135,7 +135,7 @@ def candidates(question: str, sources: Sequence[Source]) -> tuple[list[Evidence]
             penalty=0.0 if line.is_prose else SCRAP_PENALTY,
         )
         for passage, line in found
-        if line.can_answer
+        if asked.may_be_answered_by(line)
     ]
     return evidence, asked.signals(passages)
 
@@ -144,6 +144,7 @@ def candidates(question: str, sources: Sequence[Source]) -> tuple[list[Evidence]
 class _Asked:
     kind: Kind
     stems: frozenset[str]
+    everything: frozenset[str]
     names: tuple[str, ...]
     pairs: frozenset[tuple[str, str]]
 
@@ -156,8 +157,14 @@ class _Asked:
             for position, word in enumerate(asked)
             if word.is_content and (word.is_number or (position > 0 and word.is_capitalised))
         )
-        stems = content or frozenset(word.stem for word in asked)
-        return cls(kind_of(question), stems, names, frozenset(_pairs(asked)))
+        everything = frozenset(word.stem for word in asked)
+        return cls(kind_of(question), content or everything, everything, names, frozenset(_pairs(asked)))
+
+    def may_be_answered_by(self, line: Line) -> bool:
+        """Prose may say no more than was asked ("Unpaid leave is possible."); a name that does is no answer."""
+        if line.tells_when and self.kind is Kind.DATE:
+            return True
+        return line.can_answer and (line.is_prose or not line.stems <= self.everything)
 
     def weights(self, lines: Sequence[frozenset[str]]) -> dict[str, float]:
         """What each question stem tells one line from another: 0 when no line has it, they sum to 1."""

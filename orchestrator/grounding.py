@@ -9,8 +9,8 @@ Rule 3: after: a sentence is supported when one of its own citations' passages h
         support, not entailment: it catches invented names, numbers and citations, not a twisted relation between true
         words.
 Rule 4: whoever asks about K4 is not answered by a sentence about K10, however alike the two are. An answer whose cited
-        passages lack an identifier of the question is PARTIAL at best; passages that have only others of its series
-        answer nothing (`asks_for_another`).
+        passages lack an identifier or a name of the question is PARTIAL at best; passages that have only others of its
+        series answer nothing (`asks_for_another`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.citations import Marker, find_markers
 from orchestrator.evidence import Signals
 from orchestrator.identifiers import missing, names_another
+from orchestrator.names import names_missing
 from orchestrator.sentences import sentences
 from orchestrator.types import FinishReason, Grounding, Source
 from orchestrator.words import Word, words
@@ -82,8 +83,8 @@ def assess(question: str, text: str, sources: Sequence[Source], finish_reason: F
         finish_reason: NOT_FOUND when the generator itself said so.
     Returns:
         NOT_FOUND when the answer refuses or is empty, SUPPORTED when every sentence that claims something is carried by
-        a passage it cites and the cited passages have every identifier of the question, else PARTIAL (an answer without
-        any valid citation included).
+        a passage it cites and the cited passages have every identifier and name of the question, else PARTIAL (an
+        answer without any valid citation included).
     """
     statements = list(_statements(text))
     if finish_reason is FinishReason.NOT_FOUND or not statements or _REFUSAL.search(statements[0][0]):
@@ -91,7 +92,8 @@ def assess(question: str, text: str, sources: Sequence[Source], finish_reason: F
     passages = {source.marker: source for source in sources}
     known = {marker: _known(passages[marker]) for _, cited in statements for marker in cited if marker in passages}
     judged = [_is_supported(said, [known[marker] for marker in cited if marker in known]) for said, cited in statements]
-    is_about_it = not missing(question, [_named(passages[marker]) for marker in known])
+    named = [_named(passages[marker]) for marker in known]
+    is_about_it = not missing(question, named) and not names_missing(question, named)
     return Grounding.SUPPORTED if all(judged) and is_about_it else Grounding.PARTIAL
 
 

@@ -3,7 +3,8 @@
 Rule 1: what is quoted is verbatim; what is said may drop marks that mean something only where they stand: wrapped
         lines, emphasis, link targets, table bars, the document's own reference numbers (they would be taken for our
         markers).
-Rule 2: a heading, a question or a table's head answers nothing, but speaks for what stands under it.
+Rule 2: a heading, a question, a table's head or a comment answers nothing, but the first three speak for what stands
+        under them. A heading with a date tells when, as those of change logs and minutes do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from embedding.unspaced import is_unspaced
 from orchestrator.sentences import Sentence, sentences
 from orchestrator.types import Source
 from orchestrator.words import Word, words
@@ -18,6 +20,14 @@ from orchestrator.words import Word, words
 __all__ = ["Line", "PassageLines", "said_aloud"]
 
 _REFERENCE = re.compile(r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3})*\s*\]")
+_MARK = re.compile(r"\A\s*#{1,6}\s+")
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
+_DATE = re.compile(
+    r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}[./]\d{1,2}[./]\d{4}\b"
+    rf"|\b{_MONTH} (?:\d{{1,2}}(?:st|nd|rd|th)?,? )?\d{{4}}\b",
+    re.IGNORECASE,
+)
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
 _EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
 _TABLE_ROW = re.compile(r"\|.*\|\s*", re.DOTALL)
@@ -26,6 +36,10 @@ _CELL_BREAK = re.compile(r"(?<!\\)\|")
 _BLANK_BEFORE = re.compile(r"(?:\A|\n[ \t]*\n)\s*\Z")
 _BLANK_AFTER = re.compile(r"[ \t]*\n[ \t]*\n\s*\S")
 LOOK_BACK_CHARS = 200  # more blanks than that before a line are as good as a blank line
+_MIN_PROSE_WORDS = 3  # "`--verbose`" names something and says nothing of it
+_STOPS = ".!\u2026"
+_FENCES = ("```", "~~~")
+_MIN_RULE = 2  # signs; shorter ones are dashes
 TITLE_WORDS = 10  # longer lines without a full stop are sentences somebody did not finish
 
 
@@ -36,8 +50,10 @@ class Line:
     Attributes:
         before: Stems of the line before; of title and section for the first.
         lead: The heading or question it stands under directly; "" when there is none.
-        can_answer: False for headings, questions and lines without a word.
-        is_prose: False for a table's row and for a short line of its own: facts, or a heading without its markup.
+        can_answer: False for headings, questions, comments and lines without a word.
+        is_prose: False for a table's row, code, a line of a word or two, and a short line of its own: facts, or a
+            heading without its markup.
+        tells_when: A heading that has a date: an answer to those who ask for one.
     """
 
     start: int
@@ -48,6 +64,18 @@ class Line:
     lead: str
     can_answer: bool
     is_prose: bool
+    tells_when: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """A table's head."""
+
+    stems: frozenset[str]
+    text: str
+
+
+_NO_HEAD = _Head(frozenset(), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +96,25 @@ class PassageLines:
     def of(cls, rank: int, source: Source) -> PassageLines:
         titles = {part.strip().casefold() for part in (source.title, *source.section.split(" > "))}
         before = context = frozenset(word.stem for word in words(f"{source.title} {source.section}"))
-        lead = source.section
+        lead, head = source.section, _NO_HEAD
         spans, lines = sentences(source.text), list[Line]()
         for index, span in enumerate(spans):
             text = source.text[span.start : span.end]
             line_words = tuple(words(text))
             stems = frozenset(word.stem for word in line_words)
             is_head = _heads(source.text, span, spans[index + 1 : index + 2]) or _bare(text).casefold() in titles
-            can_answer = bool(stems) and not is_head
+            is_row = _TABLE_ROW.fullmatch(text) is not None
+            if not is_row:
+                head = _NO_HEAD
+            elif not is_head and head.stems:
+                before, lead = head.stems, head.text  # of all rows, not of the first alone
+            can_answer = bool(stems) and not is_head and bool(_COMMENT.sub("", text).strip())
             is_title = _stands_alone(source.text, span)
-            is_prose = not (is_title or _TABLE_ROW.fullmatch(text))
-            lines.append(Line(span.start, span.end, line_words, stems, before, lead, can_answer, is_prose))
+            is_prose = not (is_title or is_row or text.startswith(_FENCES) or _is_bare(text))
+            tells_when = is_head and text[-1] != "?" and _DATE.search(text) is not None
+            lines.append(Line(span.start, span.end, line_words, stems, before, lead, can_answer, is_prose, tells_when))
+            if is_row and is_head:
+                head = _Head(stems, _bare(text))
             if stems:
                 before, lead = stems, _bare(text) if is_title or not can_answer else ""
         return cls(rank, source, context.union(*(line.stems for line in lines)), tuple(lines))
@@ -86,7 +122,7 @@ class PassageLines:
 
 def said_aloud(text: str) -> str:
     """A quoted sentence as a reader of plain text wants it; every word of it stays."""
-    text = _LINK.sub(r"\1", _REFERENCE.sub("", text))
+    text = _LINK.sub(r"\1", _REFERENCE.sub("", _COMMENT.sub("", _MARK.sub("", text))))
     while (plainer := _EMPHASIS.sub(r"\2", text)) != text:
         text = plainer
     if _TABLE_ROW.fullmatch(text):
@@ -105,7 +141,21 @@ def _heads(text: str, span: Sentence, following: list[Sentence]) -> bool:
     """Whether the line only announces what follows."""
     if span.is_heading or text[span.end - 1] == "?":
         return True
-    return any(_is_rule(text[one.start : one.end]) for one in following)
+    line = text[span.start : span.end]
+    after = [text[one.start : one.end] for one in following]
+    return _is_underlined(line) or any(_is_rule(one) or _names_cells(line, one) for one in after)
+
+
+def _is_underlined(line: str) -> bool:
+    """One line of words and one drawn under it."""
+    words_, _, under = line.partition("\n")
+    return len(under) > _MIN_RULE and len(set(under)) == 1 and under[0] in "=-~^" and any(map(str.isalnum, words_))
+
+
+def _names_cells(line: str, row: str) -> bool:
+    """Whether the line holds a table's names and the row is one of its records: "Site | Open", "Site: Lyon; ..."."""
+    name, bar, _ = line.partition(" | ")
+    return bool(bar) and row.startswith(f"{name}: ")
 
 
 def _is_rule(text: str) -> bool:
@@ -122,5 +172,10 @@ def _stands_alone(text: str, span: Sentence) -> bool:
     return above is not None and _BLANK_AFTER.match(text, span.end) is not None
 
 
+def _is_bare(text: str) -> bool:
+    """A name and nothing said of it: a word or two without a stop."""
+    return len(text.split()) < _MIN_PROSE_WORDS and text[-1] not in _STOPS and not is_unspaced(text)
+
+
 def _bare(text: str) -> str:
-    return text.strip("#*_: \t\n")
+    return text.strip("#*_:=-~^ \t\n")

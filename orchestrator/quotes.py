@@ -39,14 +39,24 @@ class Quoter:
         )
 
     @cached_property
-    def _lines(self) -> list[tuple[Sentence, frozenset[str]]]:
+    def _all(self) -> list[tuple[Sentence, frozenset[str]]]:
         text = self._source.text
-        found = [(span, content_stems(words(text[span.start : span.end]))) for span in sentences(text)]
-        return [line for line in found if not line[0].is_heading] or found
+        return [(span, content_stems(words(text[span.start : span.end]))) for span in sentences(text)]
+
+    @cached_property
+    def _lines(self) -> list[tuple[Sentence, frozenset[str]]]:
+        return [line for line in self._all if not line[0].is_heading] or self._all
+
+    @property
+    def _heads(self) -> list[tuple[Sentence, frozenset[str]]]:
+        return [line for line in self._all if line[0].is_heading]
 
     def _span(self, claim: frozenset[str]) -> tuple[int, int]:
         if not self._lines:
             return 0, len(self._source.text)
+        for head, stems in self._heads:  # said itself, not what it stands above
+            if stems and stems == claim:
+                return head.start, head.end
         best = max(range(len(self._lines)), key=lambda index: (_agreement(claim, self._lines[index][1]), -index))
         first = last = best
         covered = claim & self._lines[best][1]

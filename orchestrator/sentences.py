@@ -3,8 +3,8 @@
 Rule 1: a span is verbatim: text[start:end] is the sentence, without the blanks around it.
 Rule 2: a full stop ends a sentence only when what follows can begin one, and what precedes it is not an abbreviation or
         an initial. Splitting too rarely is the lesser evil: a quote may be long but never begins in the middle.
-Rule 3: structure beats punctuation: blank lines, list items, headings and table rows end a sentence; a wrapped line
-        does not.
+Rule 3: structure beats punctuation: blank lines, list items, headings, table rows, and lines that are records one like
+        the other (a name and its value, a time and its message) end a sentence; a wrapped line does not.
 Rule 4: no sentence is longer than MAX_SENTENCE_CHARS: a table dump or a minified file must not become one "quote".
 """
 
@@ -18,6 +18,9 @@ from dataclasses import dataclass
 MAX_SENTENCE_CHARS = 600  # about 100 words; the longest real sentences of encyclopaedic prose are near 500
 # A line that starts something of its own: heading, list item, table row, quote, fence.
 _STRUCTURE = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s|\||>|```|~~~)")
+# "name: value", as the rows of read tables, settings and mail headers are written; "<time> message", as logs are.
+_FIELD = re.compile(r"[ \t]*[^\s:;|][^:;|\n]{0,59}:(?=[ \t]|$)", re.MULTILINE)
+_TIMED = re.compile(r"[ \t]*\[?\d{4}-\d\d-\d\d[T \]]")
 _LINE_END = re.compile(r"\n[ \t]*(?=\n)|\n")
 # The stop, what closes with it, and the reference marks some texts put there (".[12]", ".:121,154").
 _STOP = re.compile(r"""[.!?…]+["'”’)\]»]*(?:\[\d{1,3}\]|:\d[\d,–-]*)*(?=\s)|[。！？]+["'”’」』）]*""")
@@ -30,7 +33,7 @@ _LEAD = re.compile(r"(?:\s|[-*+•>]\s|\d{1,3}[.)]\s)*")  # what a line of struc
 _ABBREVIATIONS = """
 mr mrs ms dr prof sr jr st gen col lt capt sgt maj adm rev hon gov sen rep pres messrs mt ft vs cf al no nos vol fig
 figs eq eqs sec ch pp ed eds e.g i.e viz approx ca c v inc ltd co corp jan feb mar apr jun jul aug sep sept oct nov
-dec u.s u.k u.n a.d b.c ph.d
+dec u.s u.k u.n a.d b.c ph.d ext tel resp incl excl bzw nr str abs mme mlle
 """
 _TITLES = frozenset(_ABBREVIATIONS.split())
 _UNITS = frozenset({"ms", "ft"})  # "250 ms. A leg ..." ends a sentence, "Ms. Lee" does not
@@ -66,11 +69,21 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
     for match in _LINE_END.finditer(text):
         is_blank = text[match.end() : match.end() + 1] == "\n" or text[start : match.start()].strip() == ""
         line = text.rfind("\n", start, match.start()) + 1 or start
-        heads_next = _STRUCTURE.match(text, match.end()) is not None
+        heads_next = _STRUCTURE.match(text, match.end()) is not None or _are_records(text, line, match.end())
         if is_blank or heads_next or _HEADING.match(text, line, match.start()):
             yield start, match.start()
             start = match.end()
     yield start, len(text)
+
+
+def _are_records(text: str, line: int, after: int) -> bool:
+    """Whether both lines are records of one kind, or the first names the cells of the second."""
+    if _TIMED.match(text, line) and _TIMED.match(text, after):
+        return True
+    field = _FIELD.match(text, after)
+    if field is None:
+        return False
+    return _FIELD.match(text, line) is not None or text.startswith(f"{field.group()[:-1]} | ", line)
 
 
 def _split(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

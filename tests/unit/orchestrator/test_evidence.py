@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.evidence import MAX_SOURCES, SHORTLIST, candidates, read
+from orchestrator.grounding import is_answerable
 from orchestrator.lines import PassageLines, said_aloud
 from orchestrator.questions import Kind, answer_sign, kind_of
 from orchestrator.words import content_stems, words
@@ -145,6 +146,52 @@ def line_text(line) -> str:
     return DOCUMENT[line.start : line.end]
 
 
+def best(question: str, text: str) -> str:
+    first, _ = read(question, [passage(1, text)]).ranked(None)[0]
+    return first.text
+
+
+def test_a_heading_with_a_date_answers_when_and_nothing_else():
+    text = "## 4.2.0 - 2024-09-02\n\n- Added: MQTT 5 support.\n\n## 4.1.3 - 2024-05-27\n\n- Fixed: homing fails."
+    assert best("When was version 4.2.0 released?", text) == "4.2.0 - 2024-09-02"
+    assert best("What was added in 4.2.0?", text) == "Added: MQTT 5 support."
+
+
+def test_a_drawn_heading_a_table_s_names_and_a_comment_answer_nothing():
+    table = "Site | Open\nSite: Lyon; Open: 9-17"
+    text = f"Service hours\n=============\n\n{table}\n\n<!-- hours\nof service -->\n\nClosed on Sundays."
+    assert {text[line.start : line.end] for line in PassageLines.of(1, passage(1, text)).lines if line.can_answer} == {
+        "Site: Lyon; Open: 9-17",
+        "Closed on Sundays.",
+    }
+
+
+def test_code_and_a_bare_name_stand_behind_prose_that_says_the_same():
+    text = "- `--verify`\n\n```sh\nflash --verify image.bin verify\n```\n\nTo verify an image, compare its checksum."
+    assert best("How do I verify the image?", text) == "To verify an image, compare its checksum."
+
+
+def test_a_line_that_only_names_what_was_asked_is_no_answer_but_a_sentence_may_be():
+    assert best("What is backlash?", "- Backlash\n- Backlash is the play between two gears.").endswith("gears.")
+    assert best("Is unpaid leave possible?", "Unpaid leave is possible.") == "Unpaid leave is possible."
+
+
+def test_every_row_of_a_table_stands_under_its_head():
+    text = "| Service | Extra days |\n|---|---|\n| 5 years | 1 |\n| 10 years | 3 |\n\nDays are paid."
+    lines = {text[line.start : line.end]: line for line in PassageLines.of(1, passage(1, text)).lines}
+    assert lines["| 10 years | 3 |"].lead == lines["| 5 years | 1 |"].lead == "| Service | Extra days |"
+    assert "extra" in lines["| 10 years | 3 |"].before
+    assert lines["Days are paid."].lead == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["冷却水的温度不得超过六十五摄氏度。机器在周末停止。", "機械を止める。冷却水の温度は六十五度以下。"]
+)
+def test_words_of_a_script_without_blanks_are_found_in_its_sentences(text):
+    assert "六十五" in best("冷却水的温度不得超过多少?", text)
+    assert is_answerable(read("冷却水的温度是多少?", [passage(1, text)]).signals)
+
+
 @pytest.mark.parametrize("titles", [{"section": "Caching > Stale hits"}, {"title": "Stale hits"}])
 def test_a_line_that_repeats_the_title_answers_nothing(titles):
     [head, body] = PassageLines.of(1, passage(1, "Stale hits\n\nThere are none.", **titles)).lines
@@ -163,6 +210,8 @@ def test_a_line_that_repeats_the_title_answers_nothing(titles):
         ("```make up```", "make up"),
         ("| cache | a miss | flagged |", "cache: a miss; flagged"),
         ("| alone |", "alone"),
+        ("## 4.2.0 of #12", "4.2.0 of #12"),
+        ("<!-- since 2 -->\nIt is on.", "It is on."),
         ("snake_case__name and 2 ** 3 ** 4", "snake_case__name and 2 ** 3 ** 4"),
     ],
 )

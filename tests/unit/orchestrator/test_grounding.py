@@ -37,7 +37,7 @@ SOURCES = (passage(1, TESLA), passage(2, AMAZON, title="The Amazon"))
     ],
 )
 def test_an_answer_is_as_grounded_as_its_sentences(text, expected):
-    assert assess("Where was Tesla born?", text, SOURCES, FinishReason.STOP) is expected
+    assert assess("Where was he born?", text, SOURCES, FinishReason.STOP) is expected
 
 
 def test_a_generator_that_found_nothing_is_believed():
@@ -79,6 +79,24 @@ CODES = (
 )
 def test_an_answer_is_supported_when_what_it_cites_is_about_what_was_asked(question, text, expected):
     assert assess(question, text, CODES, FinishReason.STOP) is expected
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is the hotel limit in Germany?", Grounding.SUPPORTED),
+        ("What is the hotel limit in Portugal?", Grounding.PARTIAL),
+        ("What is the German hotel limit?", Grounding.SUPPORTED),
+        ("What is the hotel limit of the CFO?", Grounding.SUPPORTED),
+        ("What is the CFO's hotel limit?", Grounding.SUPPORTED),
+        ("What Is The Hotel Ceiling In Germany?", Grounding.SUPPORTED),
+        ("Wie hoch ist die Obergrenze in Deutschland?", Grounding.SUPPORTED),
+        ("What is the hotel limit for Ms. Okonkwo?", Grounding.PARTIAL),
+    ],
+)
+def test_a_name_that_no_cited_passage_has_makes_an_answer_partial(question, expected):
+    source = passage(1, "The hotel limit in Germany is 140 EUR.", title="Travel")
+    assert assess(question, f"{source.text} [1]", [source], FinishReason.STOP) is expected
 
 
 def test_another_code_of_the_series_is_no_answer():
