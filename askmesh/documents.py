@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,13 @@ Collection = collection_pb2.Collection
 PART_BYTES = 512 * 1024  # the contract allows 1 MiB a part; half of it keeps more documents in flight
 WHOLE_BYTES = 512 * 1024  # up to this size a document travels in one message
 
-SUFFIXES = frozenset({".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".docx", ".pptx", ".xlsx", ".csv", ".json"})
-"""File name endings that `files_below` picks up: the formats the retriever parses."""
+SUFFIXES = frozenset(
+    """
+    .md .markdown .txt .text .log .rst .html .htm .xhtml .pdf .docx .pptx .xlsx .csv .tsv .json .jsonl .ndjson
+    """.split()  # noqa: SIM905 - a column of quotes hides them
+)
+"""File name endings that `files_below` picks up: those the retriever knows."""
+TAKEN = "md, txt, rst, html, pdf, docx, pptx, xlsx, csv, tsv, json and jsonl"  # the same, as people are told
 
 
 class Openable(Protocol):
@@ -134,13 +140,23 @@ def files_below(root: Path) -> Iterator[DocumentFile]:
         name = _shown(root.name)
         yield DocumentFile(document_id=name, data=root, source=_shown(root.parent.name), uri=name)
         return
-    for path in sorted(root.rglob("*")):
-        below = path.relative_to(root)
-        if any(part.startswith(".") for part in below.parts):
-            continue
-        if path.is_file() and path.suffix.lower() in SUFFIXES:
-            name = _shown(below.as_posix())
+    for path in _shown_files(root):
+        if path.suffix.lower() in SUFFIXES:
+            name = _shown(path.relative_to(root).as_posix())
             yield DocumentFile(document_id=name, data=path, source=_shown(root.name), uri=name)
+
+
+def left_out_below(root: Path) -> Counter[str]:
+    """How many files of which ending `files_below` leaves out under a folder; "" for those without one."""
+    if root.is_file():
+        return Counter()
+    return Counter(_shown(end) for path in _shown_files(root) if (end := path.suffix.lower()) not in SUFFIXES)
+
+
+def _shown_files(root: Path) -> Iterator[Path]:
+    for path in sorted(root.rglob("*")):
+        if not any(part.startswith(".") for part in path.relative_to(root).parts) and path.is_file():
+            yield path
 
 
 def _shown(name: str) -> str:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from askmesh import exits
 from askmesh.commands.options import Connection
-from askmesh.documents import DocumentFile, IngestResult
+from askmesh.documents import TAKEN, DocumentFile, IngestResult
 from askmesh.manifest import Entry, Shard, entries_below
 from askmesh.output import errors, print_json
 from askmesh.places import readable
@@ -34,7 +34,7 @@ def manifest_command(*, root: str, prefix: str) -> None:
             click.echo(named.line)
             count, size = count + 1, size + entry.size_bytes
     if not count:
-        raise InvalidRequest("no document found: md, txt, html, pdf, docx, pptx, xlsx, csv and json are taken")
+        raise InvalidRequest(f"no document found: {TAKEN} are taken")
     errors.print(f"{count} documents, {size / 1e6:.1f} MB.", markup=False)
 
 

@@ -15,11 +15,13 @@ from askmesh import exits
 from askmesh.client import AsyncClient
 from askmesh.commands.bulk import ingest_shard, manifest_command
 from askmesh.commands.options import Connection, connection
-from askmesh.documents import DocumentFile, IngestResult, files_below
+from askmesh.documents import TAKEN, DocumentFile, IngestResult, files_below, left_out_below
 from askmesh.filters import Scalar, parse_value
 from askmesh.manifest import Shard
 from askmesh.output import errors, plain, print_json
 from chassis.errors import InvalidRequest
+
+MOST_KINDS = 6  # endings listed; a source tree has dozens
 
 
 class _Ingest(click.Group):
@@ -96,8 +98,10 @@ def _store(connection: Connection, paths: tuple[Path, ...], template: DocumentFi
         for path in paths
         for file in files_below(path)
     ]
+    _print_left_out(sum(map(left_out_below, paths), Counter()))
     if not files:
-        raise InvalidRequest("no document found: md, txt, html, pdf, docx, pptx, xlsx, csv and json are taken")
+        raise InvalidRequest(f"no document found: {TAKEN} are taken")
+    _check_ids(files)
 
     async def run() -> list[IngestResult]:
         async with connection.client() as client:
@@ -147,6 +151,21 @@ def _print_sums(results: list[IngestResult]) -> None:
     chunks = sum(result.chunk_count for result in results)
     sums = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     errors.print(f"{len(results)} documents: {sums}; {chunks} chunks.")
+
+
+def _check_ids(files: list[DocumentFile]) -> None:
+    """Files of two PATHS with one id would replace each other, and each be called stored."""
+    ((first, count),) = Counter(file.document_id for file in files).most_common(1)
+    if count > 1:
+        raise InvalidRequest(f"{first} is in more than one of the PATHS: ingest them one by one, each with a --prefix")
+
+
+def _print_left_out(endings: Counter[str]) -> None:
+    """Say what was not even tried: whoever names a folder would take it for stored."""
+    if endings:
+        kinds = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in endings.most_common(MOST_KINDS))
+        more = ", ..." if len(endings) > MOST_KINDS else ""
+        errors.print(f"Left out, being none of {TAKEN}: {escape(kinds)}{more}. Name a text file itself to store it.")
 
 
 def _pair(text: str) -> tuple[str, Scalar]:

@@ -92,13 +92,25 @@ def test_the_command_line_asks_and_prints_json(installation):
 def test_the_command_line_ingests_a_folder_and_reports_each_failure(installation, tmp_path):
     (tmp_path / "good.md").write_text("# Tea\n\nTea is brewed at 90 degrees.")
     (tmp_path / "bad.pdf").write_text("this is no pdf")
+    (tmp_path / "mail.eml").write_text("Subject: not read")
     (tmp_path / os.fsdecode(b"n\xff.md")).write_text("# Milk\n\nMilk is kept at 4 degrees.")
     ended = cli(installation, "ingest", str(tmp_path), "-c", "cli")
     listed = cli(installation, "documents", "list", "-c", "cli", "-o", "json")
     assert ended.returncode == 8
     assert "bad.pdf" in ended.stderr
     assert "DOCUMENT_UNREADABLE" in ended.stderr
+    assert "1 .eml" in ended.stderr
     assert [item["documentId"] for item in json.loads(listed.stdout)] == ["good.md", "n\\xff.md"]
+
+
+def test_two_files_of_one_id_are_refused_before_one_replaces_the_other(installation, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "README.md").write_text(f"# {folder}\n\nThis is {folder}.")
+    ended = cli(installation, "ingest", str(tmp_path / "one"), str(tmp_path / "two"), "-c", "twice")
+    assert ended.returncode == 3
+    assert "README.md" in ended.stderr
+    assert "--prefix" in ended.stderr
 
 
 @pytest.mark.parametrize(

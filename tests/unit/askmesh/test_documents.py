@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from askmesh.documents import PART_BYTES, DocumentFile, files_below, messages_of
+from askmesh.documents import PART_BYTES, SUFFIXES, DocumentFile, files_below, left_out_below, messages_of
+from retriever.ingest.parsing.formats import _EXTENSIONS
 
 
 def sent(document):
@@ -51,11 +52,17 @@ def test_an_empty_file_is_sent_so_that_the_server_can_say_so(tmp_path):
 
 
 def test_a_folder_gives_its_documents_by_path_and_leaves_hidden_and_foreign_files(tmp_path):
-    for name in ("b.md", "sub/a.PDF", ".hidden/c.md", ".d.md", "picture.png"):
+    for name in ("b.md", "sub/a.PDF", ".hidden/c.md", ".d.md", "picture.png", "LICENSE", "sub/b.eml", ".hidden/d.eml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [file.document_id for file in files_below(tmp_path)] == ["b.md", "sub/a.PDF"]
+    assert left_out_below(tmp_path) == {".png": 1, ".eml": 1, "": 1}
     assert [file.document_id for file in files_below(tmp_path / "b.md")] == ["b.md"]
+    assert not left_out_below(tmp_path / "b.md")
+
+
+def test_every_ending_the_retriever_knows_is_picked_up_from_a_folder():
+    assert {f".{ending}" for ending in _EXTENSIONS} == SUFFIXES
 
 
 def test_a_file_name_that_is_not_utf8_still_names_its_document(tmp_path):
