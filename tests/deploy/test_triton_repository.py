@@ -21,6 +21,7 @@ from retriever.reranking.triton import ServedModel, TritonReranker
 from tests.contract.generation.suite import text_of
 from tests.contract.generation.test_triton import ANSWER, answered, generator_on
 from tests.contract.reranking.suite import QUESTION, TEXTS, logits
+from tests.deploy.documents import read
 from tests.rig_servers import rigged
 
 TRITON = ROOT / "deploy" / "triton"
@@ -113,6 +114,18 @@ def test_the_start_script_refuses_a_model_that_reads_requests_in_another_way(tmp
     )
     assert started.returncode == 1
     assert "end_of_turn.py" in started.stderr
+
+
+def test_the_pod_has_every_file_that_the_start_script_uses_and_keeps_the_images_entry_point():
+    (runtime,) = read(TRITON / "kserve" / "servingruntime.yaml")
+    (container,) = runtime["spec"]["containers"]
+    (component,) = read(TRITON / "kustomization.yaml")
+    carried = [file for made in component["configMapGenerator"] for file in made["files"]]
+    used = ["start.sh", *(str(file.relative_to(TRITON)) for file in (TRITON / "models").rglob("*.*") if file.is_file())]
+    assert sorted(carried) == sorted(used)
+    assert {each["mountPath"] for each in container["volumeMounts"]} >= {f"/askmesh/{file}" for file in used}
+    assert "command" not in container
+    assert container["args"] == ["sh", "/askmesh/start.sh"]
 
 
 def loaded_from(yaml: str) -> str:
