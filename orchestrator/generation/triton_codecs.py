@@ -141,13 +141,19 @@ def _trtllm_inputs(text: str, sampling: Sampling, _stop: Sequence[str]) -> list[
 
 
 def _ensemble_inputs(text: str, sampling: Sampling, stop: Sequence[str]) -> list[Tensor]:
-    """A batch of one in front of every shape."""
+    """A batch of one in front of every shape.
+
+    The engine is greedy, whatever the temperature, unless it hears of top_k or top_p (topPSamplingLayer.cu): all of the
+    probability is what a temperature alone means.
+    """
     tensors = [
         texts("text_input", [text], (1, 1)),
         flag("stream", True, (1, 1)),
         number("max_tokens", "INT32", sampling.max_tokens, (1, 1)),
         number("temperature", "FP32", sampling.temperature, (1, 1)),
     ]
+    if sampling.temperature > 0:
+        tensors.append(number("top_p", "FP32", 1.0, (1, 1)))
     if stop:
         tensors.append(texts("stop_words", stop, (1, len(stop))))
     if sampling.seed is not None:

@@ -89,6 +89,12 @@ def test_a_seed_below_zero_and_every_sampling_fit_the_tensors(codec):
     assert {tensor.name for tensor in tensors} >= {"text_input"}
 
 
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.0, []), (0.7, [1.0])])
+def test_a_temperature_moves_the_engine_that_is_greedy_without_a_top_p(temperature, top_p):
+    tensors = CODECS["ensemble"].inputs("hello", Sampling(temperature=temperature), STOP)
+    assert [struct.unpack("<f", tensor.raw)[0] for tensor in tensors if tensor.name == "top_p"] == top_p
+
+
 def test_what_is_written_is_what_is_read():
     assert text_in({"t": texts("t", ["\u0421\u043c", "x"], (2,))}, "t").decode() == "\u0421\u043c"
     assert count_in({"n": number("n", "UINT64", 2**63, (1,))}, "n") == 2**63
