@@ -107,7 +107,11 @@ async def encrypted(ports: tuple[int, int], certificates: Path) -> AsyncIterator
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_http2 = writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         answers, there = await asyncio.open_connection(HOST, ports[is_http2])
-        await asyncio.gather(_pump(reader, there), _pump(answers, writer), return_exceptions=True)
+        try:
+            await asyncio.gather(_pump(reader, there), _pump(answers, writer), return_exceptions=True)
+        finally:
+            writer.transport.abort()
+            there.transport.abort()
 
     async with await asyncio.start_server(relay, HOST, 0, ssl=context) as server:
         yield server.sockets[0].getsockname()[1]

@@ -19,12 +19,20 @@ class StoreTls:
 
     Attributes:
         ca_file: PEM, the authorities their certificates are checked by; None: the public ones.
-        cert_file, key_file: PEM, our own certificate and its key; None: none is shown.
+        cert_file, key_file: PEM, our own certificate and its key, which may be in the same file; None: none is shown.
+    Raises:
+        SettingsInvalid: there is a key without a certificate.
     """
 
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.key_file is not None and self.cert_file is None:
+            raise SettingsInvalid(
+                "ASKMESH_RETRIEVER_STORES_KEY_FILE: a key needs its certificate, ASKMESH_RETRIEVER_STORES_CERT_FILE"
+            )
 
     def context(self) -> ssl.SSLContext:
         """For HTTP. Raises SettingsInvalid."""
@@ -38,10 +46,9 @@ class StoreTls:
 
     def credentials(self) -> grpc.ChannelCredentials:
         """For gRPC. Raises SettingsInvalid."""
+        key_file = self.key_file or self.cert_file  # gRPC ends the process that has a certificate and no key
         try:
-            parts = [
-                None if file is None else file.read_bytes() for file in (self.ca_file, self.key_file, self.cert_file)
-            ]
+            parts = [None if file is None else file.read_bytes() for file in (self.ca_file, key_file, self.cert_file)]
         except OSError as exc:
             raise _unusable() from exc
         return grpc.ssl_channel_credentials(*parts)

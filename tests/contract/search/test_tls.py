@@ -60,9 +60,28 @@ async def test_vectors_are_reached_through_both_doors(tmp_path, certificates, ou
                 await stranger.classes(budget=Budget.of(5.0))
 
 
+async def test_the_key_may_be_in_the_certificates_file(certificates):
+    server = await WEAVIATE.running()
+    both = certificates / "both.pem"
+    both.write_bytes((certificates / "tls.crt").read_bytes() + (certificates / "tls.key").read_bytes())
+    tls = StoreTls(certificates / "ca.crt", both)
+    async with (
+        encrypted((server.port, server.ports["grpc"]), certificates) as port,
+        open_engine(f"https://{HOST}:{port}", f"{HOST}:{port}", tls=tls) as engine,
+    ):
+        await engine.classes(budget=Budget.of(5.0))
+        dense, rows = dense_at(engine, namespace_of(str(both))), [written("a", 1, 0, ["word"])]
+        await dense.write(TENANT, "uid-1", rows, vectors_of(rows), budget=budget())
+
+
 @pytest.mark.parametrize("wrong", ["ca_file", "cert_file", "key_file"])
 async def test_a_file_that_cannot_be_used_is_said_at_the_start(words, ours, tmp_path, wrong):
     (tmp_path / "none.pem").write_text("not a certificate")
     with pytest.raises(SettingsInvalid, match="STORES_CA_FILE"):
         async with open_opensearch(replace(words, tls=replace(ours, **{wrong: tmp_path / "none.pem"}))):
             pass
+
+
+def test_a_key_without_a_certificate_is_said_at_the_start(certificates):
+    with pytest.raises(SettingsInvalid, match="STORES_CERT_FILE"):
+        StoreTls(key_file=certificates / "tls.key")
