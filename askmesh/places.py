@@ -54,6 +54,11 @@ class Place:
             opened: IO[bytes] = filesystem.open(path, "rb", block_size=BLOCK_BYTES)
             return opened
 
+    def first(self, count: int) -> bytes:
+        """Its first bytes; of 0 it is seen that it can be opened. Raises OSError."""
+        with _as_os_error(), self.open() as file:
+            return file.read(count) if count else b""
+
 
 def is_url(name: str) -> bool:
     """Whether fsspec is asked; "file://..." too."""
@@ -96,7 +101,8 @@ def open_write(name: str) -> Iterator[IO[bytes]]:
 def readable(name: str) -> Iterator[None]:
     """Around the reading of a file that the caller named: what goes wrong is said, without the driver's words."""
     try:
-        yield
+        with _as_os_error():
+            yield
     except FileNotFoundError:
         raise DocumentUnreadable(f"{name}: there is no such file") from None
     except (OSError, EOFError) as exc:

@@ -1,7 +1,8 @@
 """Runs one shard of a bulk ingest: manifest in, report out, until every entry is done.
 
-Rule 1: what fails for a reason that passes (a server that restarts, sheds load or loses a store) is tried again from
-        the first document that is not done; what is wrong with a document is that document's failure.
+Rule 1: what fails for a reason that passes (a server that restarts, sheds load or loses a store; an object store that
+        throttles or is away) is tried again from the first document that is not done; what is wrong with a document is
+        that document's failure.
 Rule 2: memory is bounded by constants: READ_AHEAD small files are held, large ones are read in parts, and of what was
         done there is one number.
 """
@@ -42,6 +43,7 @@ MAX_PAUSE_S = 30.0
 PASSING = (BackendUnavailable, Cancelled, Conflict, Overloaded, ShuttingDown)
 # Of the stream. A file that broke off half-way has ended it; on an object store that passes.
 ENDING = (*PASSING, DeadlineExceeded, DocumentUnreadable)
+ITS_OWN = (FileNotFoundError, PermissionError, IsADirectoryError)  # an object's own fault, not its store's
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +152,21 @@ class ShardRun:
             await _ended([task for _, task in reading])
 
     def _document(self, entry: Entry) -> DocumentFile:
-        """The document as it is sent; a file that cannot be read fails when its turn comes, alone."""
+        """The document as it is sent; a file that cannot be read fails when its turn comes, alone.
+
+        Raises:
+            BackendUnavailable: its object store is away, which passes.
+        """
         place = Place(entry.place)
         document = replace(self._job.template, document_id=entry.document_id, data=place, uri=_uri(entry))
-        if entry.size_bytes > WHOLE_BYTES:
+        is_small = entry.size_bytes <= WHOLE_BYTES
+        try:
+            content = place.first(WHOLE_BYTES + 1 if is_small else 0)
+        except OSError as exc:
+            if is_url(place.name) and not isinstance(exc, ITS_OWN):
+                raise BackendUnavailable("the object store does not answer: try again") from exc
             return document
-        with contextlib.suppress(OSError), place.open() as file:
-            content = file.read(WHOLE_BYTES + 1)
-            return replace(document, data=content) if len(content) <= WHOLE_BYTES else document
-        return document
+        return replace(document, data=content) if is_small and len(content) <= WHOLE_BYTES else document
 
     def _check_start(self) -> None:
         """Begin again when the entries that are said to be done are not the manifest's first ones."""

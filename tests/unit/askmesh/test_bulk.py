@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import ClassVar
 
 import fsspec
 import pytest
+from botocore.exceptions import BotoCoreError
+from fsspec.implementations.memory import MemoryFileSystem
 
-from askmesh.documents import DocumentFile, IngestResult
+from askmesh.documents import WHOLE_BYTES, DocumentFile, IngestResult
 from askmesh.manifest import Entry, Shard, entries_below, read_manifest
-from askmesh.places import found_below, open_read, open_write
+from askmesh.places import Place, found_below, open_read, open_write
 from askmesh.shard_report import MAX_FAILURES, ShardReport, following, place_of, read_report, write_report
 from askmesh.shard_run import MAX_ATTEMPTS, ShardJob, ShardRun
 from chassis.errors import DocumentEmpty, DocumentUnreadable, InvalidRequest, PermissionDenied, SearchUnavailable
@@ -229,6 +232,60 @@ async def test_a_document_whose_store_was_away_is_sent_again_and_a_bad_one_is_no
         await until_seventh()
     assert ids(server).count("d4.md") == 1
     assert ids(server).count("d7.md") == 1 + MAX_ATTEMPTS
+
+
+async def test_an_object_store_that_is_away_for_a_while_fails_no_document(tmp_path, away):
+    away.refusals = [OSError(16, "slow down")] * 3 + [BotoCoreError()] * 3
+    pauses: list[float] = []
+    server = Server()
+    report = await run(tmp_path, server, manifest=on_store(tmp_path, away, range(20)), pauses=pauses)
+    assert (report.stored, report.failed) == (20, 0)
+    assert pauses != []
+    assert {document.data for document in server.received} == {f"# Page {n}".encode() for n in range(20)}
+
+
+async def test_a_large_object_waits_for_its_store_as_well(tmp_path, away):
+    away.refusals = [OSError(16, "slow down")]
+    manifest = on_store(tmp_path, away, [0], size_bytes=WHOLE_BYTES + 1)
+    assert (await run(tmp_path, Server(), manifest=manifest, pauses=[])).stored == 1
+
+
+async def test_an_object_that_is_gone_or_forbidden_is_nobody_elses_trouble(tmp_path, away):
+    away.refusals = [FileNotFoundError(), PermissionError()]
+    pauses: list[float] = []
+    server = Server()
+    report = await run(tmp_path, server, manifest=on_store(tmp_path, away, range(20)), pauses=pauses)
+    assert (report.position, pauses) == (20, [])
+    assert sum(isinstance(document.data, Place) for document in server.received) == 2
+
+
+class AwayFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """memory://, but it refuses to open something for reading as often as it is told to."""
+
+    refusals: ClassVar[list[Exception]] = []
+
+    def _open(self, path, mode="rb", **kwargs):
+        if mode == "rb" and self.refusals:
+            raise self.refusals.pop()
+        return super()._open(path, mode, **kwargs)
+
+
+@pytest.fixture
+def away(memory):
+    fsspec.register_implementation("memory", AwayFileSystem, clobber=True)
+    yield AwayFileSystem
+    AwayFileSystem.refusals = []
+    fsspec.register_implementation("memory", MemoryFileSystem, clobber=True)
+
+
+def on_store(tmp_path, store, numbers, size_bytes=8):
+    lines = []
+    for number in numbers:
+        store().pipe(f"/d{number}.md", f"# Page {number}".encode())
+        lines.append(Entry(f"d{number}.md", f"memory://d{number}.md", size_bytes, "").line)
+    file = tmp_path / "m.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return str(file)
 
 
 async def test_what_does_not_pass_ends_the_shard_at_once(tmp_path):
