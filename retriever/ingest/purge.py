@@ -23,6 +23,7 @@ from typing import Final, Protocol
 
 from chassis.budget import Budget, Clock
 from chassis.errors import BackendUnavailable, Conflict, DeadlineExceeded
+from chassis.logs import failure_fields
 from retriever.ingest.lease import TERM_S, LeaseKeeper
 from retriever.ingest.ledger import aborted, aborted_ranges, purged, recovered, staging
 from retriever.ingest.pins import ReadPins
@@ -167,6 +168,8 @@ class Janitor:
                 await self.tidy(budget=Budget.of(ROUND_BUDGET_S, self._clock))
             except (BackendUnavailable, Conflict, DeadlineExceeded) as exc:
                 logger.warning("housekeeping was put off", extra={"reason": exc.reason})
+            except Exception as exc:  # noqa: BLE001  # a bug of ours: nobody else would tidy until the next start
+                logger.error("housekeeping failed inside", extra=failure_fields(exc))
             await self._sleep(INTERVAL_S)
 
     async def _heads(self, budget: Budget) -> list[CollectionHead]:

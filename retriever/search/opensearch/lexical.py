@@ -120,7 +120,10 @@ class OpenSearchLexicalIndex:
         alias, call, doomed = chunks_alias(self._engine, tenant, uid), _call(budget), of_versions(versions)
         if not await self._counted(tenant, uid, doomed, call):
             return 0
-        await self._engine.delete_some(alias, doomed, call, at_most=PURGE_CHUNKS)
+        try:
+            await self._engine.delete_some(alias, doomed, call, at_most=PURGE_CHUNKS)
+        except IndexAbsent:
+            return 0  # the collection was dropped meanwhile
         return await self._counted(tenant, uid, doomed, call)
 
     async def drop(self, tenant: str, uid: str, *, budget: Budget) -> None:

@@ -347,10 +347,11 @@ async def test_expiry_is_judged_by_watching_not_by_when_the_lease_was_written(le
     assert await newcomer.hold(budget=budget())
 
 
-async def test_the_background_round_goes_on_after_a_failure(leaves, stores, committer):
+@pytest.mark.parametrize("error", [CatalogueUnavailable("down"), KeyError("a bug of ours")])
+async def test_the_background_round_goes_on_after_a_failure(leaves, stores, committer, error):
     clock = FakeClock()
     ports: Any = Stores(stores.heads, stores.records, Interposed(stores.dense), stores.lexical)
-    ports.dense.before["purge"] = [failing(CatalogueUnavailable("down"))]
+    ports.dense.before["purge"] = [failing(error)]
 
     rounds = asyncio.Semaphore(0)
 

@@ -26,7 +26,7 @@ from retriever.search.opensearch import (
     opened,
 )
 from retriever.search.opensearch.layout import VERSIONS
-from retriever.types import Outcome, Snapshot
+from retriever.types import Outcome, Snapshot, version_of
 from retriever.upkeep.sweep import Sweeper
 from tests.contract.search.clusters import OPENSEARCH, open_with_opensearch
 from tests.contract.search.faults import Interposed
@@ -275,29 +275,38 @@ async def test_a_late_write_to_a_dropped_collection_makes_nothing_that_a_sweep_k
 async def test_a_collection_that_is_dropped_while_its_index_is_made_is_no_bug_of_ours(address, server):
     async with connected(address) as engine:
         await opened(engine)
-        vanishing: Any = Vanishing(engine, lambda: delete(server, f"{address.prefix}-chunks-v*"))
+        vanishing: Any = Vanishing(engine, lambda: delete(server, f"{address.prefix}-chunks-v*"), "create", 2)
         with pytest.raises(SearchUnavailable):
             await OpenSearchLexicalIndex(vanishing).write(
                 TENANT, UID, [written("a", 1, 0, ["word"])], None, budget=budget()
             )
 
 
-class Vanishing:
-    """An engine whose index goes before something is created in it for the second time."""
+async def test_a_collection_that_is_dropped_while_it_is_purged_is_done(address, server):
+    """Whatever else came out of here ended the janitor's task, and with it all housekeeping of the process."""
+    async with connected(address) as engine:
+        await opened(engine)
+        vanishing: Any = Vanishing(engine, lambda: delete(server, f"{address.prefix}-chunks-v*"), "delete_some", 1)
+        lexical = OpenSearchLexicalIndex(vanishing)
+        await lexical.write(TENANT, UID, [written("a", 1, 0, ["word"])], None, budget=budget())
+        assert await lexical.purge(TENANT, UID, range(version_of(1, 0), version_of(2, 0)), budget=budget()) == 0
 
-    def __init__(self, engine, vanish):
+
+class Vanishing:
+    """An engine whose index goes before the `time`-th call of `method`."""
+
+    def __init__(self, engine, vanish, method, time):
         self._engine = engine
         self._vanish = vanish
-        self._times = 0
+        self._method = method
+        self._left = time
 
     def __getattr__(self, name):
+        if name == self._method:
+            self._left -= 1
+            if self._left == 0:
+                self._vanish()
         return getattr(self._engine, name)
-
-    async def create(self, *args, **kwargs):
-        self._times += 1
-        if self._times == 2:
-            self._vanish()
-        await self._engine.create(*args, **kwargs)
 
 
 @asynccontextmanager
