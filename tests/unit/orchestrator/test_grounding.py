@@ -92,10 +92,25 @@ def test_an_answer_is_supported_when_what_it_cites_is_about_what_was_asked(quest
         ("What Is The Hotel Ceiling In Germany?", Grounding.SUPPORTED),
         ("Wie hoch ist die Obergrenze in Deutschland?", Grounding.SUPPORTED),
         ("What is the hotel limit for Ms. Okonkwo?", Grounding.PARTIAL),
+        ("What is the hotel limit in Gemrany?", Grounding.SUPPORTED),
     ],
 )
 def test_a_name_that_no_cited_passage_has_makes_an_answer_partial(question, expected):
     source = passage(1, "The hotel limit in Germany is 140 EUR.", title="Travel")
+    assert assess(question, f"{source.text} [1]", [source], FinishReason.STOP) is expected
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is a turbine's speed in the United States?", Grounding.SUPPORTED),
+        ("What is a turbine's speed in the United Kingdom?", Grounding.PARTIAL),
+        ("How fast is a turbine across the Atlantic?", Grounding.SUPPORTED),
+        ("How fast is a turbine across the Pacific?", Grounding.PARTIAL),
+    ],
+)
+def test_a_name_may_come_in_another_form(question, expected):
+    source = passage(1, "A turbine's speed is 3600 RPM in the USA, and on transatlantic ships.", title="Turbines")
     assert assess(question, f"{source.text} [1]", [source], FinishReason.STOP) is expected
 
 
