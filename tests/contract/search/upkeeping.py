@@ -13,6 +13,7 @@ from retriever.documents import ParsedDocument, TextBlock
 from retriever.ingest.changes import PreparedDocument
 from retriever.ingest.chunking import chunk
 from retriever.ingest.hashing import derived_hash
+from retriever.ingest.parsing import PARSER_VERSION
 from retriever.types import DocumentRecord
 from retriever.upkeep.findings import Progress
 from retriever.upkeep.ports import UpkeepStores
@@ -69,7 +70,7 @@ async def document(
         at += len(line) + 1
     drafts = chunk(ParsedDocument(text, tuple(blocks), "", "text/plain"), title="", tokens=None)
     origin = hashlib.sha256(f"{document_id} {text} {sorted(changes.items())}".encode()).hexdigest()
-    digest = derived_hash(origin, versions=("1", "1"), embedder_fingerprint=fingerprint)
+    digest = derived_hash(origin, versions=(PARSER_VERSION, "1"), embedder_fingerprint=fingerprint)
     embedder = EMBEDDERS.get(fingerprint)
     vectors = await embedder.embed([each.embed_text for each in drafts], budget=None) if embedder else None
     kept: DocumentRecord = record(
