@@ -7,6 +7,7 @@ import json
 import math
 import re
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -59,6 +60,8 @@ async def scraped(tmp_path_factory) -> AsyncIterator[Prometheus]:
         for turn in ("before", "after"):  # a rate is what came between two scrapes
             await used(services, turn)
             await found.until(f"sum(askmesh_asks_total) >= {ASKS * (1 + (turn == 'after'))}")
+            # Each service is scraped at a moment of its own within the second.
+            await found.until(f'min(timestamp(up{{job="askmesh"}})) > {time.time()}')
         await found.until("sum(rate(askmesh_asks_total[1m])) > 0")
         await found.until("askmesh:answers:rate5m > 0")
         yield found
