@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from askmesh.rig.ports import free_ports
 
 HOST = "127.0.0.1"
 POLL_S = 0.05  # between two looks at a starting server: the fastest is ready in .1 s
@@ -171,15 +172,3 @@ async def running(recipe: Recipe, folder: Path) -> AsyncIterator[Server]:
         yield server
     finally:
         await server.stop()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

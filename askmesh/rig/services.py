@@ -10,7 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from askmesh.rig.part import ROOT
-from askmesh.rig.process import HOST, Recipe, Server, free_ports, running
+from askmesh.rig.ports import free_ports
+from askmesh.rig.process import HOST, Recipe, Server, running
 
 VERSION = "checkout"
 START_S = 120.0  # 2 s alone; a machine of two cores that starts eight of them takes its time

@@ -28,7 +28,8 @@ import orchestrator.metrics
 import retriever.app
 import retriever.metrics
 from askmesh.rig import prometheus
-from askmesh.rig.process import HOST, free_ports
+from askmesh.rig.ports import free_ports
+from askmesh.rig.process import HOST
 from askmesh.rig.prometheus import running_prometheus
 from chassis.metrics import CHASSIS_METRICS
 from chassis.settings import load

@@ -24,7 +24,8 @@ from rag.orchestrator.v1 import orchestrator_pb2_grpc as rpc
 from rag.retriever.v1 import document_pb2 as documents
 from rag.retriever.v1 import document_pb2_grpc
 
-from askmesh.rig.process import Server, free_ports
+from askmesh.rig.ports import free_ports
+from askmesh.rig.process import Server
 from askmesh.rig.redis import running_redis
 from chassis.channel import open_channel
 from tests.contract.search.clusters import OPENSEARCH
