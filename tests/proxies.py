@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from askmesh.rig.ports import free_ports
+
 HOST = "127.0.0.1"
 
 
@@ -22,13 +24,12 @@ class Proxy:
         self._target = port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        [self.port] = free_ports(1)
         self.delay_s = 0.0
 
     async def listen(self) -> None:
-        """Take connections, at the port of the first time."""
+        """Take connections; after a refusal at the same port again."""
         self._server = await asyncio.start_server(self._relay, HOST, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     @property
     def host(self) -> str:

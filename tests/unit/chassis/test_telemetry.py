@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from askmesh.rig.ports import free_ports
 from chassis.errors import PortInUse
 from chassis.metrics import CHASSIS_METRICS
 from chassis.telemetry import Kind, Metric, Telemetry, build_telemetry, current_trace_id, remote_parent, trace_headers
@@ -103,7 +104,8 @@ def test_without_a_collector_a_new_trace_has_an_id_and_records_nothing():
 
 
 async def test_a_metrics_port_serves_the_registry_and_is_closed_again():
-    listen = f"127.0.0.1:{await free_port()}"
+    [port] = free_ports(1)
+    listen = f"127.0.0.1:{port}"
     async with build_telemetry("askmesh", settings(metrics_listen=listen)) as telemetry:
         telemetry.gauge(DEPTH).set(7)
         body = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://{listen}/metrics").read())
@@ -119,10 +121,3 @@ async def test_a_metrics_port_that_is_taken_is_said_to_be():
         with pytest.raises(PortInUse):
             async with build_telemetry("askmesh", settings(metrics_listen=listen)):
                 raise AssertionError("it must not open")
-
-
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-    async with server:
-        port: int = server.sockets[0].getsockname()[1]
-    return port
