@@ -19,7 +19,7 @@ from chassis.errors import DocumentEncrypted, DocumentUnreadable
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.ingest.parsing.text import TextBuilder
+from retriever.ingest.parsing.text import TextBuilder, check_length
 
 # What pdfium gives for a hyphen at a line's end; the line break after it is gone, mostly.
 _BROKEN = re.compile(r"(\w{0,60})\ufffe\s*(\w{0,60})")
@@ -46,13 +46,23 @@ def parse_pdf(data: bytes, limits: ParseLimits) -> ParsedDocument:
         raise DocumentUnreadable("the PDF is damaged: check that the file is whole") from exc
     try:
         builder = TextBuilder(limits)
-        pages = _mended([_page_text(document, number) for number in range(len(document))])
+        pages = _mended(list(_page_texts(document, limits)))
         for number, lines in enumerate(_without_running_lines([_lines(page) for page in pages]), start=1):
             for paragraph in _paragraphs(lines):
                 builder.add(paragraph, page=number)
         return builder.build(title=document.get_metadata_value("Title"), content_type=Format.PDF)
     finally:
         document.close()
+
+
+def _page_texts(document: pdfium.PdfDocument, limits: ParseLimits) -> Iterator[str]:
+    """Every page, while they stay below the limit: all are held until the last is known."""
+    chars = 0
+    for number in range(len(document)):
+        text = _page_text(document, number)
+        chars += len(text)
+        check_length(chars, limits)
+        yield text
 
 
 def _page_text(document: pdfium.PdfDocument, number: int) -> str:
