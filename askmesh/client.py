@@ -242,6 +242,13 @@ class AsyncClient:
                 return
             request.page_token = page.next_page_token
 
+    async def collection(self, collection: str = "") -> Collection:
+        """One collection. Raises CollectionNotFound until its first document is stored."""
+        with _fitting_values():
+            request = collection_pb2.GetCollectionRequest(collection=collection or self._collection)
+        with typed_errors():
+            return await self._collections.GetCollection(request, timeout=self._timeout_s, metadata=self._metadata)
+
     async def delete_collection(self, collection: str) -> None:
         """Remove a collection with all its documents; needs the role "admin"."""
         with _fitting_values():

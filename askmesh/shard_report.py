@@ -1,9 +1,11 @@
 """How far a shard is: its report, and what it goes on from when it is started again.
 
 Rule 1: results come in the manifest's order, so that one number says which documents are done; a digest of their
-        entries says of which. A manifest that changed before that place makes the shard begin again, which costs
-        little: equal documents are UNCHANGED.
-Rule 2: what is kept has a bound: the first MAX_FAILURES failures by name, the rest as a number.
+        entries says of which.
+Rule 2: only a shard that was stopped goes on, with the same documents, the same fields for them and the collection they
+        went to. Otherwise, and after it was complete, it begins again, which costs little: equal documents are
+        UNCHANGED.
+Rule 3: what is kept has a bound: the first MAX_FAILURES failures by name, the rest as a number.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from askmesh.documents import IngestResult
+from askmesh.documents import DocumentFile, IngestResult
 from askmesh.manifest import Entry, Shard
 from askmesh.places import below, open_read, open_write
 from chassis.errors import DocumentUnreadable
@@ -29,6 +31,9 @@ class ShardReport:
     """What a shard did so far, over all its starts.
 
     Attributes:
+        fields: A digest of what every document is given besides its content.
+        collection_uid: Of the collection they went to: another one of that name has none of them. Empty until it is
+            known.
         position: How many of the shard's entries are done, from the first one on.
         digest: Of those entries.
         bytes: Of the documents that were stored or unchanged.
@@ -40,6 +45,8 @@ class ShardReport:
     shard: str
     manifest: str
     collection: str
+    fields: str = ""
+    collection_uid: str = ""
     position: int = 0
     digest: str = _NOTHING
     stored: int = 0
@@ -70,6 +77,12 @@ class ShardReport:
                 return
         self.bytes += entry.size_bytes
 
+    def begin_again(self) -> None:
+        """As if nothing had been done; how often it was started stays."""
+        fresh = ShardReport(self.shard, self.manifest, self.collection, self.fields, starts=self.starts)
+        for name in fresh.__dataclass_fields__:
+            setattr(self, name, getattr(fresh, name))
+
     def timed(self, seconds: float) -> None:
         """So long it was at work, in this start and the ones before."""
         self.seconds = round(seconds, 3)
@@ -86,21 +99,28 @@ def following(digest: str, entry: Entry) -> str:
     return hashlib.blake2b(f"{digest}\n{entry.line}".encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def digest_of(template: DocumentFile) -> str:
+    """Of what every document of a job is given; its id and content left out."""
+    given = [template.title, template.uri, template.source, template.content_type, sorted(template.groups)]
+    line = json.dumps([*given, sorted(template.metadata.items())], default=str)
+    return hashlib.blake2b(line.encode(), digest_size=16).hexdigest()
+
+
 def place_of(folder: str, shard: Shard) -> str:
     """Where a shard's report is."""
     return below(folder, f"shard-{shard.name}.json")
 
 
 def read_report(place: str, fresh: ShardReport) -> ShardReport:
-    """The report as an earlier start left it, or the fresh one where there is none, or none of the same job."""
+    """The report as an earlier start left it to go on from, or the fresh one where there is none (rule 2)."""
     try:
         with open_read(place) as file:
             row: Mapping[str, Any] = json.loads(file.read())
         found = ShardReport(**row)
     except (DocumentUnreadable, ValueError, TypeError):
         return fresh
-    same = [(each.shard, each.manifest, each.collection, each.askmesh_ingest) for each in (found, fresh)]
-    return found if same[0] == same[1] else fresh
+    jobs = [(each.shard, each.manifest, each.collection, each.fields, each.askmesh_ingest) for each in (found, fresh)]
+    return found if jobs[0] == jobs[1] and not found.is_complete else fresh
 
 
 def write_report(place: str, report: ShardReport) -> None:

@@ -25,6 +25,7 @@ from askmesh.shard_report import ShardReport, following, write_report
 from chassis.errors import (
     BackendUnavailable,
     Cancelled,
+    CollectionNotFound,
     Conflict,
     DeadlineExceeded,
     DocumentUnreadable,
@@ -108,6 +109,7 @@ class ShardRun:
         while not self._report.is_complete:
             before = self._report.position
             try:
+                await self._settle(client)
                 await self._stream(client)
                 self._report.is_complete = True
             except (_NotYet, *ENDING) as exc:
@@ -120,6 +122,19 @@ class ShardRun:
         await self._save()
         return self._report
 
+    async def _settle(self, client: AsyncClient) -> None:
+        """Begin again when the collection is not the one that has what was done."""
+        uid = await self._uid(client)
+        if self._report.position and uid != self._report.collection_uid:
+            self._begin_again()
+        self._report.collection_uid = uid
+
+    async def _uid(self, client: AsyncClient) -> str:
+        try:
+            return (await client.collection(self._report.collection)).uid
+        except CollectionNotFound:
+            return ""
+
     async def _stream(self, client: AsyncClient) -> None:
         """One ingest stream over what is not done yet."""
         sent: deque[Entry] = deque()
@@ -127,6 +142,8 @@ class ShardRun:
             async for result in results:
                 if isinstance(result.error, PASSING):
                     raise _NotYet(result.error)
+                if not self._report.collection_uid and result.error is None:
+                    self._report.collection_uid = await self._uid(client)  # this document has made it
                 entry = sent.popleft()
                 self._report.took(entry, result)
                 self._told(entry, result)
@@ -175,12 +192,11 @@ class ShardRun:
         for entry in itertools.islice(entries, self._report.position):
             digest, count = following(digest, entry), count + 1
         if (digest, count) != (self._report.digest, self._report.position):
-            fresh = ShardReport(self._report.shard, self._report.manifest, self._report.collection)
-            for name in fresh.__dataclass_fields__:
-                setattr(self._report, name, getattr(fresh, name))
-            self._began = self._clock()
-        if next(entries, None) is not None:
-            self._report.is_complete = False  # the manifest grew
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        self._report.begin_again()
+        self._began = self._clock()
 
     async def _save(self) -> None:
         self._saved = self._clock()

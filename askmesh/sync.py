@@ -162,6 +162,10 @@ class Client:
         """See AsyncClient.collections."""
         return self._iterate(self._client.collections())
 
+    def collection(self, collection: str = "") -> Collection:
+        """See AsyncClient.collection."""
+        return self._wait(self._client.collection(collection))
+
     def delete_collection(self, collection: str) -> None:
         """See AsyncClient.delete_collection."""
         self._wait(self._client.delete_collection(collection))

@@ -15,7 +15,7 @@ from askmesh.documents import TAKEN, DocumentFile, IngestResult
 from askmesh.manifest import Entry, Shard, entries_below
 from askmesh.output import errors, print_json
 from askmesh.places import readable
-from askmesh.shard_report import ShardReport, place_of, read_report
+from askmesh.shard_report import ShardReport, digest_of, place_of, read_report
 from askmesh.shard_run import ShardJob, ShardRun, total
 from chassis.errors import InvalidRequest
 
@@ -44,7 +44,7 @@ def ingest_shard(
     """Store one shard of a manifest and write its report; leaves with exits.PARTLY when documents failed."""
     place = place_of(report_folder, shard)
     count = total(manifest, shard)
-    fresh = ShardReport(shard=f"{shard.index}/{shard.count}", manifest=manifest, collection=connection.collection)
+    fresh = ShardReport(f"{shard.index}/{shard.count}", manifest, connection.collection, digest_of(template))
     report = read_report(place, fresh)
     with _Progress(shard, count, report) as progress:
 
@@ -91,6 +91,9 @@ class _Progress:
         self._say(self._sums())
 
     def told(self, entry: Entry, result: IngestResult) -> None:
+        if self._report.position <= self._before:
+            self._before = 0
+            self._say("begins again: the manifest or the collection is another one")
         self._bar.update(self._documents, completed=self._report.position)
         if result.error is not None:
             self._say(f"{entry.document_id}: {result.error.reason}: {result.error.message}")

@@ -66,10 +66,13 @@ def files(
     """Store every document in PATHS (files or folders). Unchanged documents cost nothing; a bad one fails alone.
 
     More than one machine's worth: `askmesh ingest manifest ROOT > m.jsonl`, then one `askmesh ingest --manifest m.jsonl
-    --shard I/N` each. A shard that was stopped goes on where it was when it is started again.
+    --shard I/N` each. A shard that was stopped goes on where it was when it is started again; one that was complete
+    begins again: what failed is tried again, and what is stored already costs little.
     """
     if bool(paths) == bool(manifest):
         raise click.UsageError("name PATHS, or a --manifest")
+    if manifest and prefix:
+        raise click.UsageError("a manifest has its ids: give --prefix to `askmesh ingest manifest`")
     fields = dict(_pair(text) for text in metadata)
     if manifest:
         template = DocumentFile(document_id="", data=b"", source=source, metadata=fields, groups=groups)

@@ -1,4 +1,4 @@
-"""Manifests, shards and their reports: every document once, in one shard, and never twice."""
+"""A shard's run and its report: every document is sent once, or again where that is safer."""
 
 from __future__ import annotations
 
@@ -11,33 +11,24 @@ import pytest
 from botocore.exceptions import BotoCoreError
 from fsspec.implementations.memory import MemoryFileSystem
 
-from askmesh.documents import WHOLE_BYTES, DocumentFile, IngestResult
-from askmesh.manifest import Entry, Shard, entries_below, read_manifest
-from askmesh.places import Place, found_below, open_read, open_write
-from askmesh.shard_report import MAX_FAILURES, ShardReport, following, place_of, read_report, write_report
+from askmesh.documents import WHOLE_BYTES, Collection, DocumentFile, IngestResult
+from askmesh.manifest import Entry, Shard
+from askmesh.places import Place
+from askmesh.shard_report import MAX_FAILURES, ShardReport, digest_of, following, place_of, read_report, write_report
 from askmesh.shard_run import MAX_ATTEMPTS, ShardJob, ShardRun
-from chassis.errors import DocumentEmpty, DocumentUnreadable, InvalidRequest, PermissionDenied, SearchUnavailable
+from chassis.errors import (
+    CollectionNotFound,
+    DocumentEmpty,
+    PermissionDenied,
+    SearchUnavailable,
+)
 
+UID = "3f2a"
 FRESH = ShardReport("0/1", "m.jsonl", "docs")
-
-
-@pytest.fixture
-def memory():
-    """fsspec's memory://, emptied."""
-    filesystem = fsspec.filesystem("memory")
-    yield filesystem
-    filesystem.store.clear()
-    filesystem.pseudo_dirs[:] = [""]
 
 
 def entry(number):
     return Entry(f"d{number}.md", f"/nowhere/d{number}.md", number, f"tag{number}")
-
-
-def half_written(place):
-    with open_write(place) as file:
-        file.write(b"half of it")
-        raise KeyboardInterrupt
 
 
 def result(number, outcome="STORED", error=None):
@@ -58,10 +49,20 @@ def manifest_of(tmp_path, count):
 class Server:
     """Answers an ingest as it is told to; fails after so many results, once for each number given."""
 
-    def __init__(self, *, fails_after=(), answers=None):
+    def __init__(self, *, fails_after=(), answers=None, uid="", is_away=0):
         self.fails_after = list(fails_after)
         self.answers = answers or {}
         self.received = []
+        self.uid = uid  # of the collection, which its first document makes
+        self.is_away = is_away
+
+    async def collection(self, name):
+        if self.is_away:
+            self.is_away -= 1
+            raise SearchUnavailable("gone for a moment")
+        if not self.uid:
+            raise CollectionNotFound("no such collection")
+        return Collection(collection=name, uid=self.uid)
 
     async def ingest(self, documents):
         count = self.fails_after.pop(0) if self.fails_after else None
@@ -71,6 +72,7 @@ class Server:
                 raise SearchUnavailable("gone for a moment")
             self.received.append(document)
             error = self.answers.get(document.document_id)
+            self.uid = self.uid or ("" if error else UID)
             yield IngestResult(at, document.document_id, "FAILED" if error else "STORED", 1, 1, error)
             at += 1
 
@@ -84,85 +86,11 @@ async def run(tmp_path, server, *, report=None, shard=None, manifest=None, pause
         if pauses is not None:
             pauses.append(seconds)
 
-    return await ShardRun(job, report or replace(FRESH, failures=[]), sleep=sleep).run(server)
+    return await ShardRun(job, report or replace(FRESH, manifest=job.manifest, failures=[]), sleep=sleep).run(server)
 
 
 def ids(server):
     return [document.document_id for document in server.received]
-
-
-@pytest.mark.parametrize("count", [1, 2, 7])
-def test_every_document_belongs_to_exactly_one_shard(count):
-    shards = [Shard(index, count) for index in range(count)]
-    for number in range(500):
-        assert sum(shard.takes(f"d{number}") for shard in shards) == 1
-
-
-def test_shards_are_of_about_equal_size():
-    sizes = [sum(Shard(index, 4).takes(f"handbook/page {n}.md") for n in range(8_000)) for index in range(4)]
-    assert max(sizes) < 1.1 * min(sizes)
-
-
-def test_a_shard_is_named_or_numbered_by_an_indexed_job():
-    assert Shard.parse("2/5", "") == Shard(2, 5)
-    assert Shard.parse("/5", "3") == Shard(3, 5)
-
-
-@pytest.mark.parametrize("text", ["5/5", "-1/5", "/5", "a/b", "1", "", "1/0", "/"])
-def test_what_is_no_shard_is_refused(text):
-    with pytest.raises(InvalidRequest):
-        Shard.parse(text, "")
-
-
-def test_a_folder_and_an_object_store_give_the_same_manifest_in_order(tmp_path, memory):
-    for name in ("b/z.md", "b/a.txt", "a.md", "ä/ö.md", ".hidden/x.md", "b/.x.md", "b/x.exe"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-        memory.pipe(f"/root/{name}", name.encode())
-    own = list(entries_below(str(tmp_path)))
-    stored = list(entries_below("memory://root"))
-    assert sorted(each.document_id for each in own) == ["a.md", "b/a.txt", "b/z.md", "ä/ö.md"]
-    assert [(each.document_id, each.size_bytes) for each in own] == [(e.document_id, e.size_bytes) for e in stored]
-    assert stored[0].place == "memory://root/a.md"
-    with open_read(stored[0].place) as file:
-        assert file.read() == b"a.md"
-
-
-def test_a_single_file_is_a_manifest_of_one(tmp_path, memory):
-    (tmp_path / "a.md").write_text("a")
-    memory.pipe("/root/a.md", b"a")
-    assert [each.document_id for each in entries_below(str(tmp_path / "a.md"))] == ["a.md"]
-    assert [each.document_id for each in entries_below("memory://root/a.md")] == ["a.md"]
-
-
-@pytest.mark.parametrize("root", ["nowhere", "memory://nowhere", "file:///nowhere"])
-def test_a_root_that_is_not_there_is_an_error(root, tmp_path):
-    with pytest.raises(FileNotFoundError):
-        list(found_below(root if "://" in root else str(tmp_path / root)))
-
-
-@pytest.mark.parametrize(
-    "line", ["{", "[]", "7", "{}", '{"document_id": "", "place": "x", "size_bytes": 1}',
-             '{"document_id": "a", "place": 7, "size_bytes": 1}', '{"document_id": "a", "place": "x"}']
-)  # fmt: skip
-def test_a_line_that_is_no_entry_is_named(tmp_path, line):
-    (tmp_path / "m").write_text(f"{entry(1).line}\n\n{line}\n")
-    with pytest.raises(InvalidRequest, match="manifest line 3"):
-        list(read_manifest(str(tmp_path / "m"), Shard()))
-
-
-@pytest.mark.parametrize("name", ["plain.jsonl", "packed.jsonl.gz"])
-def test_a_file_is_whole_or_not_there(tmp_path, name):
-    for place in (str(tmp_path / name), f"file://{tmp_path}/url-{name}"):
-        with open_write(place) as file:
-            file.write(b"all of it")
-        with open_read(place) as file:
-            assert file.read() == b"all of it"
-        with pytest.raises(KeyboardInterrupt):
-            half_written(place + "2")
-        with pytest.raises(DocumentUnreadable), open_read(place + "2") as file:
-            file.read()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"url-{name}"]
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path, memory):
@@ -184,8 +112,21 @@ def test_a_report_of_another_job_or_none_counts_for_nothing(tmp_path):
     assert read_report(place, FRESH) is FRESH
     write_report(place, ShardReport("0/1", "m.jsonl", "other", position=7))
     assert read_report(place, FRESH) is FRESH
+    write_report(place, ShardReport("0/1", "m.jsonl", "docs", digest_of(DocumentFile("", b"")), position=7))
+    assert read_report(place, FRESH) is FRESH
+    write_report(place, ShardReport("0/1", "m.jsonl", "docs", position=7, is_complete=True))
+    assert read_report(place, FRESH) is FRESH
     (tmp_path / "shard-0-of-1.json").write_text("{")
     assert read_report(place, FRESH) is FRESH
+
+
+@pytest.mark.parametrize(
+    "other", [{"groups": ("hr",)}, {"source": "wiki"}, {"metadata": {"year": 2024}}, {"metadata": {"year": "2024"}}]
+)
+def test_documents_that_are_given_other_fields_are_another_job(other):
+    template = DocumentFile("", b"", metadata={"year": 2023})
+    assert digest_of(template) == digest_of(replace(template, groups=()))
+    assert digest_of(template) != digest_of(replace(template, **other))
 
 
 def test_only_so_many_failures_are_listed():
@@ -310,12 +251,13 @@ async def test_a_shard_that_is_started_again_reads_nothing_that_was_done(tmp_pat
         await run(tmp_path, Server(fails_after=[8] + [0] * 50), manifest=manifest)
     for number in range(8):
         (tmp_path / f"d{number}.md").unlink()
-    server = Server()
+    server = Server(uid=UID)
     place = place_of(str(tmp_path), Shard())
     report = await run(
         tmp_path, server, manifest=manifest, report=read_report(place, replace(FRESH, manifest=manifest))
     )
-    assert report.position == 20
+    assert (report.position, report.starts) == (20, 2)
+    assert ids(server) == [f"d{number}.md" for number in range(8, 20)]
 
 
 async def test_a_manifest_that_changed_where_it_was_done_begins_again(tmp_path):
@@ -328,16 +270,37 @@ async def test_a_manifest_that_changed_where_it_was_done_begins_again(tmp_path):
     assert report.stored == 20
 
 
-async def test_a_complete_shard_does_nothing_and_one_whose_manifest_grew_goes_on(tmp_path):
-    manifest = manifest_of(tmp_path, 5)
-    report = await run(tmp_path, Server(), manifest=manifest)
-    server = Server()
-    report = await run(tmp_path, server, manifest=manifest, report=report)
-    assert ids(server) == []
-    longer = manifest_of(tmp_path, 8)
-    report = await run(tmp_path, server, manifest=longer, report=report)
-    assert ids(server) == ["d5.md", "d6.md", "d7.md"]
-    assert (report.position, report.starts) == (8, 3)
+@pytest.mark.parametrize("uid", ["", "other"], ids=["deleted", "another one"])
+async def test_a_shard_begins_again_where_the_collection_does_not_have_what_was_done(tmp_path, uid):
+    done = replace(
+        FRESH, failures=[], position=2, stored=2, collection_uid=UID,
+        digest=following(following(FRESH.digest, entry(0)), entry(1)),
+    )  # fmt: skip
+    (tmp_path / "m.jsonl").write_text("\n".join(entry(number).line for number in range(4)))
+    server = Server(uid=uid)
+    report = await run(tmp_path, server, report=done, manifest=str(tmp_path / "m.jsonl"))
+    assert len(server.received) == report.position == 4
+    assert report.collection_uid == server.uid != ""
+
+
+async def test_a_collection_that_cannot_be_looked_at_now_is_looked_at_again(tmp_path):
+    server = Server(is_away=3)
+    pauses: list[float] = []
+    report = await run(tmp_path, server, pauses=pauses)
+    assert (report.stored, report.collection_uid) == (20, UID)
+    assert pauses == [1.0, 2.0, 4.0]
+
+
+async def test_a_shard_that_was_complete_begins_again_and_tries_what_failed(tmp_path):
+    manifest, place = manifest_of(tmp_path, 5), place_of(str(tmp_path), Shard())
+    fresh = replace(FRESH, manifest=manifest, failures=[])
+    first = Server(answers={"d3.md": DocumentEmpty("no text")})
+    assert (await run(tmp_path, first, manifest=manifest, report=fresh)).failed == 1
+    server = Server(uid=UID)
+    again = read_report(place, replace(FRESH, manifest=manifest, failures=[]))
+    report = await run(tmp_path, server, manifest=manifest, report=again)
+    assert len(server.received) == 5
+    assert (report.failed, report.failures) == (0, [])
 
 
 async def test_a_large_file_is_sent_in_parts_and_never_held(tmp_path):
