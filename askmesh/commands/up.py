@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -14,8 +13,7 @@ from askmesh import profiles
 from askmesh.answers import Answer
 from askmesh.client import AsyncClient
 from askmesh.commands.ask import print_stream
-from askmesh.commands.ingest import ingest_with_progress
-from askmesh.documents import files_below
+from askmesh.commands.demo import ingest_demo
 from askmesh.local_settings import LocalSettings
 from askmesh.output import console, errors, print_figures
 from chassis import logs
@@ -76,8 +74,8 @@ async def _up(settings: LocalSettings, *, question: str, once: bool, is_cluster:
             errors.print("[yellow]No embedding model: search is lexical only. See `askmesh doctor`.[/yellow]")
         if question:
             async with AsyncClient(local.grpc_address, collection=local.collection) as client:
-                await _ingest_demo(client, local.collection, _demo_folder())
-                await (_show_cluster if is_cluster else _show)(client, question)
+                if await ingest_demo(client) or question != FIRST_QUESTION:
+                    await (_show_cluster if is_cluster else _show)(client, question)
         if not once:
             console.print("\nCtrl-C stops it.", markup=False)
             await stop.wait()
@@ -107,23 +105,3 @@ async def _show_cluster(client: AsyncClient, question: str) -> None:
     console.print("\n[bold]The same question again[/bold]", end="")
     again = await client.ask(question)
     print_figures(again.started, again.completed)
-
-
-def _demo_folder() -> Path:
-    """askmesh's own documents: packaged with an installation, docs/ in a checkout."""
-    packaged = Path(__file__).resolve().parents[1] / "demo"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "docs"
-
-
-async def _ingest_demo(client: AsyncClient, collection: str, root: Path) -> None:
-    # Pages that explain: neither why things are so (decisions/) nor tables to look things up in (reference/).
-    files = [file for file in files_below(root) if "/" not in file.document_id]
-    is_new = await _is_empty(client, collection)
-    results = await ingest_with_progress(client, files, is_quiet=not is_new)
-    counts = Counter(result.outcome for result in results)
-    if not is_new and counts["STORED"]:
-        errors.print(f"{counts['STORED']} documents of the demo were new or changed.")
-
-
-async def _is_empty(client: AsyncClient, collection: str) -> bool:
-    return collection not in [found.collection async for found in client.collections()]

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from askmesh import Client
+from askmesh.documents import DocumentFile
 from bench.installation import start, stop
 
 ON_FREE_PORTS = ("--http-port", "0", "--grpc-port", "0")
@@ -35,6 +37,46 @@ def test_up_a_second_time_finds_everything_unchanged(tmp_path):
     again = up_once(tmp_path)
     assert again.returncode == 0
     assert "were new or changed" not in again.stderr
+
+
+def test_the_demo_neither_replaces_a_user_s_documents_nor_comes_back(tmp_path):
+    assert up_once(tmp_path).returncode == 0
+    mine = "# Security of our house\n\nThe alarm code is changed in May."
+    served = start(tmp_path, "--no-demo")
+    try:
+        with Client(served.grpc) as client:
+            assert [each.outcome for each in client.ingest([DocumentFile("security.md", mine)])] == ["STORED"]
+            client.delete("scaling.md")
+    finally:
+        assert stop(served) == 0
+    again = up_once(tmp_path)
+    assert again.returncode == 0
+    assert "cancelled answers are never cached. [1]" in again.stdout
+    served = start(tmp_path, "--no-demo")
+    try:
+        with Client(served.grpc) as client:
+            names = {each.document_id for each in client.documents()}
+            text = client.document("security.md", with_text=True).text
+    finally:
+        assert stop(served) == 0
+    assert "scaling.md" not in names
+    assert {"caching.md", "security.md"} <= names
+    assert text == mine
+
+
+def test_the_demo_stays_out_of_a_collection_without_it(tmp_path):
+    served = start(tmp_path, "--no-demo")
+    try:
+        with Client(served.grpc) as client:
+            list(client.ingest([DocumentFile("caching.md", "# Caches\n\nOurs are buried in the woods.")]))
+    finally:
+        assert stop(served) == 0
+    ended = up_once(tmp_path)
+    assert ended.returncode == 0
+    assert "left out" in ended.stderr
+    assert "never cached" not in ended.stdout
+    asked = up_once(tmp_path, "--question", "Where are our caches buried?")
+    assert "buried in the woods. [1]" in asked.stdout
 
 
 def test_a_second_process_on_the_same_data_folder_says_so_and_changes_nothing(tmp_path):
