@@ -17,12 +17,11 @@ from typing import Any, Final, Protocol
 import jwt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from chassis.context import CREDENTIALS_HEADER
+from chassis.context import CREDENTIALS_HEADER, MAX_CREDENTIALS_CHARS
 from chassis.errors import CredentialsInvalid, CredentialsMissing, PermissionDenied, SettingsInvalid
 from chassis.identity import LOCAL, ROLE_ASK, ROLES, Identity
 
 CLOCK_SKEW_S: Final = 30  # two machines with NTP are never further apart
-MAX_CREDENTIALS_CHARS: Final = 8_192  # more than gRPC lets a header be
 
 
 class Authenticator(Protocol):

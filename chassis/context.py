@@ -3,7 +3,7 @@
 Rule 1: the context is ambient only for the chassis's own needs (relaying on outgoing calls, log lines). Domain code
         gets identity and budget as arguments from its service.
 Rule 2: what is relayed is what came in, checked for shape: an id or variant that is not well formed is replaced or
-        dropped.
+        dropped, credentials that gRPC cannot carry are refused.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from chassis.budget import Budget
+from chassis.errors import CredentialsInvalid
 from chassis.identity import Identity
 
 REQUEST_ID_HEADER: Final = "x-request-id"
 CREDENTIALS_HEADER: Final = "authorization"
 VARIANT_HEADER: Final = "x-askmesh-variant"
+MAX_CREDENTIALS_CHARS: Final = 8_192  # with the other headers it stays within chassis.channel's MAX_METADATA_BYTES
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")  # as AskRequest.request_id is documented
 _VARIANT = re.compile(r"[a-z0-9\-]{1,16}")  # v1, v2: a mesh subset's name
@@ -84,3 +86,16 @@ def accepted_request_id(offered: str) -> str:
 def accepted_variant(offered: str) -> str:
     """The variant when it is well formed, else none."""
     return offered if _VARIANT.fullmatch(offered) else ""
+
+
+def accepted_credentials(offered: str) -> str:
+    """The authorization header when gRPC can carry it; one that it cannot would never begin a call, nor end it.
+
+    Raises:
+        CredentialsInvalid: it is not printable ASCII (a curly quote, a tab), or too long.
+    """
+    if not (offered.isascii() and offered.isprintable()) or len(offered) > MAX_CREDENTIALS_CHARS:
+        raise CredentialsInvalid(
+            f"{CREDENTIALS_HEADER}: printable ASCII of at most {MAX_CREDENTIALS_CHARS} characters is expected"
+        )
+    return offered

@@ -2,7 +2,7 @@
 
 It is the HTTP twin of chassis.interceptors: a security control. Rule 1: an exception's text never leaves; RagError says
 what it says on purpose, anything else is INTERNAL with a request id. Rule 2: the gateway checks no credentials; it
-relays them, and the services behind it verify them on every call.
+relays them, and the services behind it verify them on every call. Only what gRPC cannot carry is refused here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.types import Receive, Scope, Send
 
 from chassis.budget import Budget
-from chassis.context import CREDENTIALS_HEADER, VARIANT_HEADER, CallContext, accepted_variant, use
+from chassis.context import (
+    CREDENTIALS_HEADER,
+    VARIANT_HEADER,
+    CallContext,
+    accepted_credentials,
+    accepted_variant,
+    use,
+)
 from chassis.errors import InternalError, PermissionDenied, RagError
 from chassis.identity import Identity
 from chassis.logs import failure_fields
@@ -117,7 +124,7 @@ def _context_of(exchange: Exchange) -> CallContext:
     return CallContext(
         request_id=exchange.request_id,
         identity=UNVERIFIED,
-        credentials=exchange.headers.get(CREDENTIALS_HEADER, ""),
+        credentials=accepted_credentials(exchange.headers.get(CREDENTIALS_HEADER, "")),
         variant=accepted_variant(exchange.headers.get(VARIANT_HEADER, "")),
         budget=exchange.budget,
     )

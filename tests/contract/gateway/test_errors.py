@@ -120,6 +120,42 @@ async def test_ids_credentials_and_variant_reach_the_service(client, seen):
     assert (context.request_id, context.credentials, context.variant) == ("r-1", "Bearer key", "v2")
 
 
+@pytest.mark.parametrize("token", ["ü", "a\tb", "\u00a0key", "x" * 8_186], ids=["umlaut", "tab", "nbsp", "too long"])
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("POST", ASK, b'{"question": "q"}'),
+        ("POST", "/v1/collections/docs:streamAsk", b'{"question": "q"}'),
+        ("POST", "/v1/ask/stream", b'{"question": "q"}'),
+        ("PUT", "/v1/collections/docs/documents/a", b"the text"),
+    ],
+)
+async def test_credentials_that_no_call_can_carry_are_refused_at_once(client, seen, verb, path, body, token):
+    headers = {"authorization": f"Bearer {token}".encode("latin-1"), "content-type": "text/plain"}
+    response = await client.request(verb, path, content=body, headers=headers, timeout=5)
+    assert (response.status_code, response.json()["error"]["reason"]) == (401, "CREDENTIALS_INVALID")
+    assert token not in response.text
+    assert not seen.contexts
+
+
+async def test_the_longest_credentials_pass_beside_a_long_trace_state(client, seen):
+    key = "Bearer " + "x" * 8_185
+    trace = {
+        "traceparent": f"00-{'a' * 32}-{'b' * 16}-01",
+        "tracestate": ",".join(f"v{n}={'s' * 240}" for n in range(30)),
+    }
+    response = await client.post(ASK, json={"question": "q"}, headers={"authorization": key} | trace)
+    assert (response.status_code, seen.contexts[0].credentials) == (200, key)
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "x-askmesh-variant", "tracestate"])
+async def test_another_header_that_no_call_can_carry_is_left_out(client, seen, name):
+    headers = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", name: "v=ü\tü".encode("latin-1")}
+    response = await client.post(ASK, json={"question": "q"}, headers=headers, timeout=5)
+    assert response.status_code == 200
+    assert seen.contexts[0].variant == ""
+
+
 async def test_a_request_id_that_is_none_is_replaced(client, seen):
     response = await client.post(ASK, json={"question": "q"}, headers={"x-request-id": "a b"})
     assert response.headers["x-request-id"] == seen.contexts[0].request_id != "a b"
