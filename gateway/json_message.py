@@ -52,9 +52,14 @@ def parse_json(raw: bytes | str, *, place: str = "body") -> Json:
         raw = raw.encode()
     if _SURROGATE.search(raw) and not _is_text(value):
         raise MalformedMessage(f"{place}: half of a surrogate pair is not text")
-    if _depth_exceeds(value, MAX_DEPTH):
-        raise MalformedMessage(f"{place}: the JSON is nested over {MAX_DEPTH} levels deep")
+    refuse_depth(value, place)
     return value
+
+
+def refuse_depth(value: Json, place: str) -> None:
+    """Raise MalformedMessage when a value is nested too deeply for what follows, which is recursive."""
+    if _depth_exceeds(value, MAX_DEPTH):
+        raise MalformedMessage(f"{place}: nested over {MAX_DEPTH} levels deep")
 
 
 def _is_text(value: Json) -> bool:

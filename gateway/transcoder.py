@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 
 from chassis.errors import InvalidRequest, MalformedMessage
 from gateway.json_faults import WELL_KNOWN, Json, field_named, is_map, json_name, printable
-from gateway.json_message import parse_json, to_message
+from gateway.json_message import parse_json, refuse_depth, to_message
 from gateway.routes import WHOLE_BODY, Match
 
 MAX_QUERY_FIELDS = 200  # a filter of 64 nodes spelt out takes fewer; each costs a dictionary entry
@@ -70,11 +70,12 @@ def query_fields(query: str, descriptor: Descriptor) -> dict[str, Json]:
     """Query parameters as the JSON object they stand for.
 
     Raises:
-        MalformedMessage: a parameter names no field, comes twice, or is not what its field takes.
+        MalformedMessage: a parameter names no field, comes twice, is not what its field takes, or leads too deep.
     """
     root: dict[str, Json] = {}
     for name, text in query_pairs(query):
         _place(root, descriptor, name, text)
+    refuse_depth(root, "query")
     return root
 
 

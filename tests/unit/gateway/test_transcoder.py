@@ -46,6 +46,23 @@ def test_a_field_and_its_message_do_not_mix():
         listed('filter={"and":{}}&filter.comparison.field=a&filter=1')
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "filter." + "not." * 3_000 + "comparison.field=a",
+        "filter." + "not." * 60 + "not=" + '{"not":' * 60 + "{}" + "}" * 60,
+    ],
+    ids=["dots", "dots and JSON"],
+)
+def test_a_parameter_that_leads_too_deep_is_malformed(query):
+    with pytest.raises(MalformedMessage, match="deep"):
+        listed(query)
+
+
+def test_a_filter_as_deep_as_filters_may_be_is_read():
+    assert listed("filter." + "not." * 8 + "comparison.field=a").filter.HasField("not")
+
+
 @given(st.text(st.sampled_from('abfilter.comparsonvalue=&{}[]"%01+page_tokenSizek'), max_size=60))
 def test_any_query_is_a_message_or_malformed(query):
     with contextlib.suppress(MalformedMessage):
