@@ -157,7 +157,7 @@ class JwtAuthenticator:
                 leeway=CLOCK_SKEW_S,
                 options={"require": ["exp", "iss", "aud"]},
             )
-        except jwt.PyJWTError as exc:
+        except (jwt.PyJWTError, TypeError) as exc:  # TypeError: the header names an algorithm that is not its key's
             raise _refused() from exc
         return _identity(claims)
 

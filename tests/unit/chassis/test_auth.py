@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import time
+from typing import Any
 
 import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from chassis.auth import (
     ApiKeyAuthenticator,
@@ -36,6 +38,18 @@ ISSUER, AUDIENCE = "https://issuer.example", "askmesh"
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC_PEM = KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk(public_key) -> dict[str, str]:
+    """A public key as issuers publish it, without the algorithm it is for."""
+    kinds: dict[str, Any] = {
+        "RSA": jwt.algorithms.RSAAlgorithm,
+        "Ell": jwt.algorithms.ECAlgorithm,
+        "ECP": jwt.algorithms.ECAlgorithm,
+    }
+    kind = kinds.get(type(public_key).__name__[:3], jwt.algorithms.OKPAlgorithm)
+    found: dict[str, str] = json.loads(kind.to_jwk(public_key))
+    return found
 
 
 def bearer(value: str) -> dict[str, str]:
@@ -102,7 +116,6 @@ def test_a_token_is_refused(authenticator, which):
 
 @pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
 def test_a_public_key_cannot_be_used_as_an_hmac_secret(authenticator):
-    import base64  # noqa: PLC0415  # only here
     import hmac  # noqa: PLC0415
 
     def part(value: dict[str, object]) -> bytes:
@@ -113,6 +126,50 @@ def test_a_public_key_cannot_be_used_as_an_hmac_secret(authenticator):
     signature = base64.urlsafe_b64encode(hmac.digest(PUBLIC_PEM, signed, "sha256")).rstrip(b"=")
     with pytest.raises(CredentialsInvalid):
         authenticator.authenticate(bearer((signed + b"." + signature).decode()))
+
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
+KEYS: dict[str, Any] = {
+    "RSA": rsa.generate_private_key(65_537, 2_048),
+    "EC": KEY,
+    "EC P-384": ec.generate_private_key(ec.SECP384R1()),
+    "Ed25519": ed25519.Ed25519PrivateKey.generate(),
+}
+
+
+def junk(header: object) -> str:
+    """A token nobody signed, with a header of the caller's choice."""
+    text = header if isinstance(header, str) else json.dumps(header)
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode() + "." + FORGED_PART.split(".")[1] + ".AAAA"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("kind", KEYS)
+def test_an_unsigned_token_with_any_key_and_any_algorithm_is_refused(kind, algorithm):
+    public = KEYS[kind].public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    for key in (jwt.PyJWK.from_dict(jwk(public)).key, pem):
+        authenticator = JwtAuthenticator(StaticKey(key), issuer=ISSUER, audience=AUDIENCE, algorithms=ALGORITHMS)
+        with pytest.raises(CredentialsInvalid):
+            authenticator.authenticate(bearer(junk({"alg": algorithm, "kid": "k-1"})))
+
+
+@pytest.mark.parametrize(
+    ("kind", "algorithm"), [("RSA", "PS256"), ("EC", "ES256"), ("EC P-384", "ES384"), ("Ed25519", "EdDSA")]
+)
+def test_a_key_without_an_algorithm_of_its_own_verifies_what_the_settings_allow(kind, algorithm):
+    key = jwt.PyJWK.from_dict(jwk(KEYS[kind].public_key())).key
+    authenticator = JwtAuthenticator(StaticKey(key), issuer=ISSUER, audience=AUDIENCE, algorithms=ALGORITHMS)
+    assert authenticator.authenticate(bearer(token(key=KEYS[kind], algorithm=algorithm))).tenant == "acme"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["[" * 5_000, '{"alg":"ES256","kid":[]}', '{"alg":["ES256"]}', '{"alg":"ES256","kid":"\\ud800"}', "[]", "\x00"],
+)
+def test_a_token_whose_header_is_junk_is_refused(authenticator, header):
+    with pytest.raises(CredentialsInvalid):
+        authenticator.authenticate(bearer(junk(header)))
 
 
 @pytest.mark.parametrize("algorithms", [(), ("none",), ("HS256", "RS256"), ("None", "RS256")])
@@ -188,8 +245,7 @@ class Issuer:
         return httpx.Response(200, json={"keys": [self._jwk(kid, key) for kid, key in self.keys.items()]})
 
     def _jwk(self, key_id: str, key) -> dict[str, str]:
-        public: dict[str, str] = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key()))
-        return public | {"kid": key_id, "alg": "ES256"}
+        return jwk(key.public_key()) | {"kid": key_id, "alg": "ES256"}
 
 
 @pytest.fixture
