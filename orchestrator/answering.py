@@ -84,7 +84,7 @@ class AnswerMaker:
     async def make(self, question: Question, found: Lookup, flight: Stage, store: Store) -> None:
         """Emit the whole answer. It is stored before its end is announced: whoever asks again then, finds it."""
         async with self._turns.turn():
-            retrieval = await self._retrieve(question, found, Budget(flight.deadline, self._clock))
+            retrieval = await self._retrieve(question, found, flight)
         passages = _passages(retrieval)
         flight.emit(passages)
         began = self._clock()
@@ -98,23 +98,27 @@ class AnswerMaker:
         await store(Made(retrieval, passages, speech.text, tuple(speech.citations), completed))
         flight.emit(completed)
 
-    async def _retrieve(self, question: Question, found: Lookup, budget: Budget) -> Retrieval:
-        left_s = self._limits.retriever_total_s - found.snapshot_ms / 1_000
-        timebox_s = max(MIN_RETRIEVE_S, min(self._limits.retrieve_s, left_s))
+    async def _retrieve(self, question: Question, found: Lookup, flight: Stage) -> Retrieval:
         fingerprint = self._fingerprint if found.vector is not None else ""
         began = self._clock()
         try:
             retrieval = await self._retriever.retrieve(
-                question, found.vector, fingerprint, budget=budget.within(timebox_s)
+                question, found.vector, fingerprint, budget=self._timebox(found, flight)
             )
         except DeadlineExceeded as error:
-            if budget.is_spent:
+            if Budget(flight.deadline, self._clock).is_spent:  # as it is now: others may have boarded since
                 raise
             raise RetrieverUnavailable("the retriever is too slow: try again", retry_after_s=RETRY_AFTER_S) from error
         except BackendUnavailable as error:
             error.retry_after_s = error.retry_after_s or RETRY_AFTER_S
             raise
         return replace(retrieval, milliseconds=(self._clock() - began) * 1_000)
+
+    def _timebox(self, found: Lookup, flight: Stage) -> Budget:
+        """No longer than a lone caller waits; whoever waits for a shared flight leaves, and ends it, by themselves."""
+        left_s = self._limits.retriever_total_s - found.snapshot_ms / 1_000
+        timebox = Budget.of(max(MIN_RETRIEVE_S, min(self._limits.retrieve_s, left_s)), self._clock)
+        return timebox if flight.is_shared else Budget(min(timebox.deadline, flight.deadline), self._clock)
 
     def _completed(
         self, prompt: Prompt, speech: Speech, degraded: tuple[Degradation, ...], timings: Timings

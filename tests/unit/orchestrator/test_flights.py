@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from chassis.budget import Budget
-from chassis.errors import RetrieverUnavailable, SearchUnavailable, ShuttingDown
+from chassis.errors import DeadlineExceeded, RetrieverUnavailable, SearchUnavailable, ShuttingDown
 from chassis.identity import LOCAL, Identity
 from orchestrator.flights import FlightTable
 from orchestrator.fold import fold
@@ -133,6 +133,39 @@ async def test_a_hasty_leader_does_not_cost_the_others_their_answer(world):
     assert answer.completed.degraded == ()
     assert answer.text == "The lease lasts 30 seconds [1]."
     assert world.generator.started == 1
+
+
+@virtual
+async def test_a_hasty_leader_does_not_cost_the_others_their_passages(world):
+    world.retriever.retrieve_delay = 0.2
+    began = now()
+    hasty = asyncio.create_task(world.ask(seconds=0.18))
+    await asyncio.sleep(0.02)
+    patient = asyncio.create_task(world.ask(seconds=30))
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+    assert now() - began < 0.18
+    assert (await patient).text == "The lease lasts 30 seconds [1]."
+    assert len(world.retriever.retrievals) == 1
+
+
+@virtual
+async def test_a_retriever_too_slow_for_a_hasty_leader_and_its_timebox_is_unavailable_to_the_others(world):
+    world.retriever.retrieve_delay = 1.0
+    hasty = asyncio.create_task(world.ask(seconds=0.18))
+    await asyncio.sleep(0.02)
+    with pytest.raises(RetrieverUnavailable):
+        await world.ask(seconds=30)
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+
+
+@virtual
+async def test_a_retrieval_nobody_patient_waits_for_ends_with_the_hasty(world):
+    world.retriever.retrieve_delay = 0.2
+    results = await asyncio.gather(*(world.ask(seconds=0.18) for _ in range(2)), return_exceptions=True)
+    assert [type(result) for result in results] == [DeadlineExceeded] * 2
+    assert world.pipeline.generations == 0
 
 
 @virtual
