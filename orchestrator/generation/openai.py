@@ -3,7 +3,8 @@
 Rule 1: tokens go out as they come; nothing is gathered.
 Rule 2: time is bounded everywhere: connecting, the first token and the whole by the budget, the gap between tokens by
         `stall_timeout_s`. Leaving the generator closes the connection, which is how such servers learn of a cancel.
-Rule 3: a stream that ends without a finish reason broke off, however politely; it is never taken for a whole answer.
+Rule 3: a stream that ends without a finish reason, or with one that says it was given up, broke off, however politely;
+        it is never taken for a whole answer. Words no server is known for ("eos") say that it is whole.
 Rule 4: no word of the server's errors, of the prompt or of the address leaves in a message; the key is a SecretStr.
 
 Does not: retry (the pipeline falls back instead), call tools, read logprobs, or apply a chat template: the server does.
@@ -33,6 +34,11 @@ CONNECT_TIMEOUT_S = 2.0  # inside one region a connect takes 1-50 ms; beyond two
 MAX_ERROR_BYTES = 16_384  # of an error reply, read to tell "loading" from "broken"
 COLD_RETRY_S = 30.0  # loading takes 30-50 s; used when the server names no time
 OVERLOADED_RETRY_S = 1.0
+_CUT = frozenset({"length", "model_length"})  # the second is Mistral's: the window was full
+# Azure's and OpenAI's filter, an engine that gave up (vLLM, SGLang, TGI, Mistral), and a call of a tool nobody offered.
+_BROKEN_OFF = frozenset(
+    {"content_filter", "abort", "error", "cancelled", "canceled", "timeout", "tool_calls", "function_call"}
+)
 _LOADING_WORDS = (b"loading", b"warming", b"starting", b"not ready")
 
 
@@ -160,9 +166,10 @@ class _End:
         self._last = self._last.updated(completion)
 
     def event(self) -> GenerationEnd:
-        if not self._last.finish_reason:
+        said = self._last.finish_reason.lower()
+        if not said or said in _BROKEN_OFF:
             raise ModelUnavailable("the model server broke off in the middle of the answer; ask again")
-        reason = FinishReason.LENGTH if self._last.finish_reason == "length" else FinishReason.STOP
+        reason = FinishReason.LENGTH if said in _CUT else FinishReason.STOP
         return GenerationEnd(reason, self._last.prompt_tokens, self._last.completion_tokens)
 
 

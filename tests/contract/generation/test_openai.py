@@ -113,12 +113,26 @@ async def test_tokens_go_out_while_the_server_still_thinks(server, generator):
 
 
 @pytest.mark.parametrize(
-    "finish", [("stop", FinishReason.STOP), ("length", FinishReason.LENGTH), ("eos", FinishReason.STOP)]
+    "finish",
+    [
+        ("stop", FinishReason.STOP),
+        ("length", FinishReason.LENGTH),
+        ("model_length", FinishReason.LENGTH),
+        ("eos", FinishReason.STOP),
+    ],
 )
 async def test_the_finish_reason_and_usage_are_the_servers(server, generator, finish):
     server.reply = answer("Smiljan.", finish_reason=finish[0], counts=(321, 9))
     events = await answered(generator)
     assert events[-1] == GenerationEnd(finish[1], prompt_tokens=321, completion_tokens=9)
+
+
+@pytest.mark.parametrize(
+    "reason", ["content_filter", "abort", "error", "cancelled", "timeout", "tool_calls", "function_call", "ABORT"]
+)
+async def test_an_answer_that_was_given_up_is_not_a_whole_one(server, generator, reason):
+    server.reply = answer("Smil", finish_reason=reason)
+    assert (await failed(generator, ModelUnavailable))[0] == "Smil"
 
 
 async def test_a_server_that_does_not_count_leaves_counting_to_the_pipeline(server, generator):
