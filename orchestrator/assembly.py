@@ -12,7 +12,7 @@ from chassis.telemetry import current_trace_id
 from orchestrator.answering import AnswerMaker, RetrievalLimits
 from orchestrator.cache.guard import GUARD_VERSION, is_same_question
 from orchestrator.cache.key import PipelineFingerprint
-from orchestrator.lookup import AnswerLookup, LookupLimits
+from orchestrator.lookup import CACHE_S, AnswerLookup, LookupLimits
 from orchestrator.pipeline import AskPipeline, Surroundings
 from orchestrator.ports import AnswerCache, Embedder, Generator, Retriever, SnapshotSource, TokenCounter
 from orchestrator.prompt import PromptBuilder
@@ -53,6 +53,7 @@ def assemble(settings: OrchestratorSettings, leaves: Leaves) -> AskPipeline:
         model=leaves.model.model.name,
         surroundings=around,
         relay=leaves.relay,
+        store_s=_cache_s(settings),
     )
 
 
@@ -71,6 +72,7 @@ def _lookup(settings: OrchestratorSettings, leaves: Leaves, clock: Clock) -> Ans
     )
     limits = LookupLimits(
         snapshot_s=SNAPSHOT_SHARE * _timebox_s(settings),
+        cache_s=_cache_s(settings),
         similarity=settings.cache_similarity,
         at_once=2 * _at_once(settings),
         patience_s=_timebox_s(settings),
@@ -110,6 +112,11 @@ def _prompts(settings: OrchestratorSettings, leaves: Leaves) -> PromptBuilder:
 
 def _timebox_s(settings: OrchestratorSettings) -> float:
     return settings.retrieve_timeout_ms / 1_000
+
+
+def _cache_s(settings: OrchestratorSettings) -> float:
+    """Of one call of the cache: longer for a Redis that the operator says is further away."""
+    return max(CACHE_S, settings.redis_timeout_ms / 1_000) if settings.cache == "redis" else CACHE_S
 
 
 def _at_once(settings: OrchestratorSettings) -> int:

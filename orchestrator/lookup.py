@@ -45,6 +45,7 @@ from orchestrator.types import (
 )
 
 CANDIDATES = 16  # near questions looked at: some were made at older snapshots, some the guard refuses
+CACHE_S = 0.050  # of one look into the cache, and of one store, which holds up the end of an answer
 SameQuestion = Callable[[str, str], bool]
 
 
@@ -55,7 +56,7 @@ class LookupLimits:
 
     snapshot_s: float = 0.200
     embed_s: float = 0.200
-    cache_s: float = 0.050
+    cache_s: float = CACHE_S
     similarity: float = 0.90  # the original's CACHE_SIM_THRESHOLD
     at_once: int = 16
     patience_s: float = 0.250  # see Turns

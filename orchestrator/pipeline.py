@@ -21,7 +21,7 @@ from chassis.errors import AnswerNotFound, CacheUnavailable, DeadlineExceeded
 from orchestrator.answering import AnswerMaker, Made
 from orchestrator.cache.key import normalised
 from orchestrator.flights import FlightTable
-from orchestrator.lookup import AnswerLookup, Hit, Lookup
+from orchestrator.lookup import CACHE_S, AnswerLookup, Hit, Lookup
 from orchestrator.ports import AnswerCache, TokenCounter
 from orchestrator.pricing import saved
 from orchestrator.relay.flying import FlightRelay
@@ -45,7 +45,6 @@ from orchestrator.types import (
 )
 
 FLIGHT_S = 600.0  # beyond every deadline and generation limit, which are what ends a flight
-STORE_S = 0.050  # a cache that is slower to write than this holds up the end of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +77,7 @@ class AskPipeline:
         model: str,
         surroundings: Surroundings,
         relay: FlightRelay | None = None,
+        store_s: float = CACHE_S,
     ) -> None:
         self._lookup = lookup
         self._maker = maker
@@ -87,6 +87,7 @@ class AskPipeline:
         self._around = surroundings
         self._flights: FlightTable[LoggedEvent] = FlightTable(surroundings.clock)
         self._relay = relay
+        self._store_s = store_s
         self._waiters = 0
 
     @property
@@ -212,7 +213,7 @@ class AskPipeline:
             created_at_s=self._around.wall(),
             vector=found.vector if found.vector is not None else (),
         )
-        budget = Budget.of(STORE_S, self._around.clock)
+        budget = Budget.of(self._store_s, self._around.clock)
         try:
             await self._cache.put(self._lookup.key_at(question, snapshot), entry, budget=budget)
         except (CacheUnavailable, DeadlineExceeded):
