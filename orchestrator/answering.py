@@ -117,7 +117,7 @@ class AnswerMaker:
     def _timebox(self, found: Lookup, flight: Stage) -> Budget:
         """No longer than a lone caller waits; whoever waits for a shared flight leaves, and ends it, by themselves."""
         left_s = self._limits.retriever_total_s - found.snapshot_ms / 1_000
-        timebox = Budget.of(max(MIN_RETRIEVE_S, min(self._limits.retrieve_s, left_s)), self._clock)
+        timebox = Budget.of(min(self._limits.retrieve_s, max(MIN_RETRIEVE_S, left_s)), self._clock)
         return timebox if flight.is_shared else Budget(min(timebox.deadline, flight.deadline), self._clock)
 
     def _completed(

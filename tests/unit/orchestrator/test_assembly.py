@@ -36,6 +36,16 @@ class NotingCache(MemoryAnswerCache):
         return await super().put(key, answer, budget=budget)
 
 
+class NotingRetriever(FakeRetriever):
+    """Notes how long a retrieval may take."""
+
+    allowed_s = 0.0
+
+    async def retrieve(self, question, vector, fingerprint, *, budget):
+        self.allowed_s = budget.remaining_s()
+        return await super().retrieve(question, vector, fingerprint, budget=budget)
+
+
 async def asked(settings, *, cache=None, retriever=None) -> None:
     model, retriever = FakeGenerator(), retriever or FakeRetriever()
     leaves = Leaves(
@@ -67,3 +77,10 @@ async def test_a_call_of_the_cache_may_take_what_the_settings_give_redis(given, 
     await asked(given, cache=cache)
     assert set(cache.allowed_s) == {"get", "similar", "put"}
     assert all(least_s < allowed_s <= most_s for allowed_s in cache.allowed_s.values())
+
+
+@pytest.mark.parametrize("milliseconds", [20, 100, 250, 2_000])
+async def test_a_retrieval_may_take_what_the_settings_say(milliseconds):
+    retriever = NotingRetriever()
+    await asked({"retrieve_timeout_ms": milliseconds}, retriever=retriever)
+    assert 0 < retriever.allowed_s <= milliseconds / 1_000
