@@ -96,7 +96,7 @@ class Pool:
         self._limit = limit
         self._queue: deque[tuple[asyncio.Future[None], Budget]] = deque()
         self._mean_s = 0.0
-        self._empty_at = clock()
+        self._stands_since = clock()  # when the first of those who wait came; of no meaning while nobody does
 
     @property
     def waiting(self) -> int:
@@ -105,12 +105,13 @@ class Pool:
     async def enter(self, budget: Budget) -> None:
         """Take a place, waiting for one if that can still end well."""
         if self.in_flight < self._limit.concurrency and not self._queue:
-            self._empty_at = self.clock()
             self.in_flight += 1
             return
         self._refuse_if_hopeless(budget)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (turn, budget)
+        if not self._queue:
+            self._stands_since = self.clock()
         self._queue.append(entry)
         try:
             async with asyncio.timeout(self._patience_s(budget)):
@@ -138,8 +139,6 @@ class Pool:
                 continue
             self.in_flight += 1
             turn.set_result(None)
-        if not self._queue:
-            self._empty_at = self.clock()
 
     def _withdraw(self, entry: tuple[asyncio.Future[None], Budget]) -> None:
         """Leave the queue; a place that was handed over in the same moment goes on to the next."""
@@ -156,7 +155,7 @@ class Pool:
             raise self._overloaded()
 
     def _patience_s(self, budget: Budget) -> float:
-        is_standing = self.clock() - self._empty_at > CONTROL_INTERVAL_S
+        is_standing = self.clock() - self._stands_since > CONTROL_INTERVAL_S
         longest = max(TARGET_WAIT_S, self._mean_s / self._limit.concurrency) if is_standing else self._limit.max_wait_s
         return max(0.0, min(longest, budget.remaining_s() - self._mean_s))
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from chassis.admission import CONTROL_INTERVAL_S, Admission, Limit
+from chassis.admission import CONTROL_INTERVAL_S, TARGET_WAIT_S, Admission, Limit
 from chassis.budget import Budget
 from chassis.errors import Overloaded
 
@@ -66,12 +66,34 @@ async def test_a_queue_that_has_stood_for_an_interval_lets_nobody_wait_long(cloc
     holder = Holder(Admission(Limit(1, 10, max_wait_s=60.0), clock=clock))
     first, leave = holder.start("first", Budget.of(60.0, clock))
     await settle()
+    waiting, leave_waiting = holder.start("waiting", Budget.of(60.0, clock))
+    await settle()
     clock.advance(CONTROL_INTERVAL_S * 2)
     late, _ = holder.start("late", Budget.of(60.0, clock))
     with pytest.raises(Overloaded):
         await asyncio.wait_for(late, 5.0)
     leave.set()
-    await first
+    leave_waiting.set()
+    await asyncio.gather(first, waiting)
+
+
+async def test_who_waits_first_behind_long_calls_waits_as_long_as_in_a_burst(clock):
+    holder = Holder(Admission(Limit(1, 10, max_wait_s=60.0), clock=clock))
+    first, leave = holder.start("first", Budget.of(600.0, clock))
+    await settle()
+    clock.advance(CONTROL_INTERVAL_S * 2)
+    gone, _ = holder.start("gone", Budget.of(600.0, clock))
+    await settle()
+    clock.advance(CONTROL_INTERVAL_S * 2)
+    gone.cancel()
+    await settle()
+    waiting, leave_waiting = holder.start("waiting", Budget.of(600.0, clock))
+    done, _ = await asyncio.wait({waiting}, timeout=TARGET_WAIT_S * 5)
+    assert not done
+    leave.set()
+    leave_waiting.set()
+    await asyncio.gather(first, waiting)
+    assert holder.served == ["first", "waiting"]
 
 
 async def test_a_method_with_a_pool_of_its_own_neither_takes_nor_needs_the_others_places(clock):
