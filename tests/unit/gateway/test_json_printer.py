@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.error_details_pb2 import ErrorInfo
 from hypothesis import given
 from hypothesis import strategies as st
 from rag.orchestrator.v1 import filter_pb2, orchestrator_pb2
@@ -27,9 +29,17 @@ SCALARS = {
     FieldDescriptor.CPPTYPE_UINT64: st.integers(0, 2**64 - 1),
 }
 WELL_KNOWN = {
+    "google.protobuf.Any": st.text(max_size=8).map(lambda reason: packed(ErrorInfo(reason=reason))),
     "google.protobuf.Duration": st.integers(-1_000, 1_000).map(lambda number: Duration(seconds=number)),
     "google.protobuf.Timestamp": st.integers(0, 1 << 33).map(lambda number: Timestamp(seconds=number)),
 }
+
+
+def packed(message):
+    """As a status carries its details; json_format refuses an Any of no type, or of one it does not know."""
+    holder = Any()
+    holder.Pack(message)
+    return holder
 
 
 def values(field, depth):
