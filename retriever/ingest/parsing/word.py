@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import docx
@@ -32,15 +32,20 @@ from retriever.ingest.parsing.text import HEADING, LIST_ITEM, PARAGRAPH, TextBui
 
 _HEADING_STYLE = re.compile(r"heading ?([1-9])$", re.IGNORECASE)
 _MAX_LEVEL = 6
+_MAX_COLUMNS = 1024  # a cell may claim any number; Word itself makes 63
 _TEMPLATE_TITLES = frozenset({"Word Document"})  # what programs write when nobody named the file
 
-_PARAGRAPH, _TABLE, _CONTROL, _TEXT_BOX = qn("w:p"), qn("w:tbl"), qn("w:sdt"), qn("w:txbxContent")
+_PARAGRAPH, _TABLE, _TEXT_BOX = qn("w:p"), qn("w:tbl"), qn("w:txbxContent")
+_ROW, _CELL = qn("w:tr"), qn("w:tc")
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-# Around blocks or runs, and part of what the document says.
-_WRAPPERS = frozenset(map(qn, ("w:sdtContent", "w:customXml", "w:ins", "w:moveTo")))
+# Around blocks, rows, cells or runs, and part of what the document says.
+_WRAPPERS = frozenset(map(qn, ("w:sdt", "w:sdtContent", "w:customXml", "w:smartTag", "w:ins", "w:moveTo")))
 # Says nothing, says it a second time, or said it once; text boxes are taken on their own.
 _SILENT = frozenset({*map(qn, ("w:pPr", "w:rPr", "w:sdtPr", "w:del", "w:moveFrom", "w:p")), _TEXT_BOX, _FALLBACK})
 _SIGNS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
+_WORDS = frozenset({qn("w:t"), qn("m:t")})
+_MATH_SIGNS = {qn("m:den"): "/", qn("m:sup"): "^"}  # without them 1/2 and 10^6 would read as 12 and 106
+_DELETED_ROW = f"{qn('w:trPr')}/{qn('w:del')}"
 _NOTES = (
     (RELATIONSHIP_TYPE.FOOTNOTES, "w:footnote", "w:footnoteReference"),
     (RELATIONSHIP_TYPE.ENDNOTES, "w:endnote", "w:endnoteReference"),
@@ -61,7 +66,7 @@ def parse_docx(data: bytes, limits: ParseLimits) -> ParsedDocument:
             if isinstance(item, Table):
                 add_rows(builder, _rows(item, limits.max_depth))
             else:
-                _add_paragraph(builder, item, notes)
+                _add_paragraph(builder, item, notes, limits.max_depth)
         return builder.build(title=_title(document), content_type=Format.DOCX)
     except (PackageNotFoundError, KeyError, ValueError, AttributeError, etree.XMLSyntaxError) as exc:
         # KeyError, ValueError and AttributeError are what python-docx makes of missing or misplaced parts.
@@ -75,18 +80,24 @@ def _title(document: Document) -> str:
 
 def _blocks(element: Any, parent: Any, depth: int) -> Iterator[Paragraph | Table]:
     """Paragraphs and tables in order, those inside of content controls and tracked insertions too."""
+    for child in _parts(element, (_PARAGRAPH, _TABLE), depth):
+        yield Paragraph(child, parent) if child.tag == _PARAGRAPH else Table(child, parent)
+
+
+def _parts(element: Any, tags: Collection[str], depth: int) -> Iterator[Any]:
+    """The elements of these tags in order, whatever they are wrapped in."""
     if depth == 0:
         raise DocumentTooLarge("the document nests its parts too deeply")
     for child in element:
-        if child.tag == _PARAGRAPH:
-            yield Paragraph(child, parent)
-        elif child.tag == _TABLE:
-            yield Table(child, parent)
-        elif child.tag == _CONTROL or child.tag in _WRAPPERS:
-            yield from _blocks(child, parent, depth - 1)
+        if child.tag in tags:
+            yield child
+        elif child.tag in _WRAPPERS:
+            yield from _parts(child, tags, depth - 1)
 
 
-def _add_paragraph(builder: TextBuilder, paragraph: Paragraph, notes: Mapping[tuple[str, str], str]) -> None:
+def _add_paragraph(
+    builder: TextBuilder, paragraph: Paragraph, notes: Mapping[tuple[str, str], str], depth: int
+) -> None:
     style = paragraph.style.name or "" if paragraph.style is not None else ""
     text = _text(paragraph)
     found = _HEADING_STYLE.match(style)
@@ -96,8 +107,11 @@ def _add_paragraph(builder: TextBuilder, paragraph: Paragraph, notes: Mapping[tu
         builder.add(_flat(text), LIST_ITEM)
     else:
         builder.add(text, PARAGRAPH)
-    for box in _boxes(paragraph):
-        builder.add(_text(box), PARAGRAPH)
+    for item in _boxes(paragraph, depth):
+        if isinstance(item, Table):
+            add_rows(builder, _rows(item, depth))
+        else:
+            builder.add(_text(item), PARAGRAPH)
     for _, _, reference in _NOTES:
         for mark in paragraph._p.iter(qn(reference)):  # noqa: SLF001 - has no public name
             builder.add(notes.get((reference, mark.get(qn("w:id"), "")), ""), PARAGRAPH)
@@ -110,20 +124,23 @@ def _text(paragraph: Paragraph) -> str:
 
 def _said(element: Any) -> Iterator[str]:
     for child in element:
-        if child.tag == qn("w:t"):
+        if child.tag in _WORDS:
             yield child.text or ""
         elif child.tag in _SIGNS:
             yield _SIGNS[child.tag]
+        elif child.tag in _MATH_SIGNS:
+            said = "".join(_said(child))
+            yield f"{_MATH_SIGNS[child.tag]}{said}" if said else ""
         elif child.tag not in _SILENT:
             yield from _said(child)
 
 
-def _boxes(paragraph: Paragraph) -> Iterator[Paragraph]:
-    """Paragraphs of the text boxes anchored here; each box stands twice in the file, the second as a fallback."""
+def _boxes(paragraph: Paragraph, depth: int) -> Iterator[Paragraph | Table]:
+    """What is in the text boxes anchored here; each box stands twice in the file, the second as a fallback."""
     element: Any = paragraph._p  # noqa: SLF001 - has no public name
     for box in element.iter(_TEXT_BOX):
         if not any(around.tag == _FALLBACK for around in box.iterancestors()):
-            yield from (Paragraph(child, paragraph) for child in box if child.tag == _PARAGRAPH)
+            yield from _blocks(box, paragraph, depth)
 
 
 def _notes(document: Document) -> dict[tuple[str, str], str]:
@@ -148,15 +165,19 @@ def _is_numbered(paragraph: Paragraph) -> bool:
 
 
 def _rows(table: Table, depth: int) -> Iterator[list[str]]:
+    """Rows with a text per column of the grid: a cell over several has its text in the first, in each row it spans."""
     if depth == 0:
         raise DocumentTooLarge("the document nests tables too deeply")
-    for row in table.rows:
-        cells: list[str] = []
-        seen: object = None
-        for cell in row.cells:
-            if cell._tc is not seen:  # noqa: SLF001 - a merged cell is listed once per column it spans
-                cells.append(_cell_text(cell, depth))
-            seen = cell._tc  # noqa: SLF001
+    above: dict[int, str] = {}
+    for row in _parts(table._tbl, (_ROW,), depth):  # noqa: SLF001 - has no public name
+        if row.find(_DELETED_ROW) is not None:
+            continue
+        cells = [""] * min(row.grid_before, _MAX_COLUMNS)
+        for cell in _parts(row, (_CELL,), depth):
+            column = len(cells)
+            if cell.vMerge != "continue":
+                above[column] = _cell_text(_Cell(cell, table), depth)
+            cells += [above.get(column, ""), *[""] * (min(cell.grid_span, _MAX_COLUMNS) - 1)]
         yield cells
 
 
