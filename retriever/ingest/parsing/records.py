@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from chassis.errors import DocumentUnreadable
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.ingest.parsing.text import TABLE_ROW, TextBuilder, row_text
+from retriever.ingest.parsing.rows import add_rows
+from retriever.ingest.parsing.text import TABLE_ROW, TextBuilder
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_ROWS = 20
@@ -22,43 +23,15 @@ MAX_RECORD_CHARS = 600
 
 
 def parse_csv(text: str, limits: ParseLimits, format: Format) -> ParsedDocument:
-    """One block per row: "name: value; name: value" when the first row holds names, else the values."""
+    """One block per row: "name: value; name: value" when the first row holds names, else as `add_rows` says."""
     delimiter = "\t" if format is Format.TSV else _delimiter(text)
     builder = TextBuilder(limits)
     try:
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False)
-        add_rows(builder, rows)
+        add_rows(builder, rows, are_records=True)
     except csv.Error as exc:
         raise DocumentUnreadable("the table cannot be read: check its quotes and its delimiter") from exc
     return builder.build(title="", content_type=format)
-
-
-def add_rows(builder: TextBuilder, rows: Iterator[Sequence[str]], *, page: int = 0) -> None:
-    """Append a table's rows; a first row of names is told from the rest and stands in front of every value.
-
-    Single cells above it are the table's title, not its names.
-    """
-    names: Sequence[str] | None = None
-    for row in rows:
-        filled = sum(bool(cell.strip()) for cell in row)
-        if not filled:
-            continue
-        if names is None and filled > 1:
-            names = row if _holds_names(row) else ()
-            if names:
-                builder.add(" | ".join(cell.strip() for cell in row if cell.strip()), TABLE_ROW, page=page)
-                continue
-        builder.add(row_text(names or (), row), TABLE_ROW, page=page)
-
-
-def _holds_names(row: Sequence[str]) -> bool:
-    """Names are words, each once: data has numbers, and values that repeat."""
-    cells = [cell.strip() for cell in row if cell.strip()]
-    return len(cells) > 1 and len(set(cells)) == len(cells) and not any(_is_number(cell) for cell in cells)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.strip("$€£%+-() ").replace(",", "").replace(".", "").isdigit()
 
 
 def _delimiter(text: str) -> str:

@@ -19,7 +19,7 @@ from chassis.errors import DocumentTooLarge, DocumentUnreadable
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.ingest.parsing.records import add_rows
+from retriever.ingest.parsing.rows import add_rows
 from retriever.ingest.parsing.text import HEADING, TextBuilder
 
 # Excel's own largest sheet is 1,048,576 rows; empty cells that carry a style only are counted as well.

@@ -17,7 +17,7 @@ from chassis.errors import DocumentTooLarge, DocumentUnreadable
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.ingest.parsing.records import add_rows
+from retriever.ingest.parsing.rows import add_rows
 from retriever.ingest.parsing.text import HEADING, LIST_ITEM, PARAGRAPH, TextBuilder
 
 _TEMPLATE_TITLES = frozenset({"PowerPoint Presentation"})

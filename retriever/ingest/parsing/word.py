@@ -27,7 +27,7 @@ from chassis.errors import DocumentTooLarge, DocumentUnreadable
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.ingest.parsing.records import add_rows
+from retriever.ingest.parsing.rows import add_rows
 from retriever.ingest.parsing.text import HEADING, LIST_ITEM, PARAGRAPH, TextBuilder
 
 _HEADING_STYLE = re.compile(r"heading ?([1-9])$", re.IGNORECASE)
@@ -45,6 +45,8 @@ _SILENT = frozenset({*map(qn, ("w:pPr", "w:rPr", "w:sdtPr", "w:del", "w:moveFrom
 _SIGNS = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
 _WORDS = frozenset({qn("w:t"), qn("m:t")})
 _MATH_SIGNS = {qn("m:den"): "/", qn("m:sup"): "^"}  # without them 1/2 and 10^6 would read as 12 and 106
+_HEADER_ROW = f"{qn('w:trPr')}/{qn('w:tblHeader')}"
+_OFF = frozenset({"0", "false", "off"})
 _DELETED_ROW = f"{qn('w:trPr')}/{qn('w:del')}"
 _NOTES = (
     (RELATIONSHIP_TYPE.FOOTNOTES, "w:footnote", "w:footnoteReference"),
@@ -64,7 +66,7 @@ def parse_docx(data: bytes, limits: ParseLimits) -> ParsedDocument:
         notes = _notes(document)
         for item in _blocks(document.element.body, document, limits.max_depth):
             if isinstance(item, Table):
-                add_rows(builder, _rows(item, limits.max_depth))
+                _add_table(builder, item, limits.max_depth)
             else:
                 _add_paragraph(builder, item, notes, limits.max_depth)
         return builder.build(title=_title(document), content_type=Format.DOCX)
@@ -109,7 +111,7 @@ def _add_paragraph(
         builder.add(text, PARAGRAPH)
     for item in _boxes(paragraph, depth):
         if isinstance(item, Table):
-            add_rows(builder, _rows(item, depth))
+            _add_table(builder, item, depth)
         else:
             builder.add(_text(item), PARAGRAPH)
     for _, _, reference in _NOTES:
@@ -162,6 +164,14 @@ def _flat(text: str) -> str:
 
 def _is_numbered(paragraph: Paragraph) -> bool:
     return paragraph._p.find(f"{qn('w:pPr')}/{qn('w:numPr')}") is not None  # noqa: SLF001 - has no public name
+
+
+def _add_table(builder: TextBuilder, table: Table, depth: int) -> None:
+    """Its rows; the first holds names where somebody had it repeated on every page (`w:tblLook` is every table's)."""
+    marks = (row.find(_HEADER_ROW) for row in _parts(table._tbl, (_ROW,), depth))  # noqa: SLF001
+    mark = next(marks, None)
+    has_header = mark is not None and mark.get(qn("w:val"), "1") not in _OFF
+    add_rows(builder, _rows(table, depth), has_header=has_header)
 
 
 def _rows(table: Table, depth: int) -> Iterator[list[str]]:
