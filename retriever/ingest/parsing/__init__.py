@@ -21,7 +21,7 @@ from retriever.ingest.parsing.worker import ParsingChild
 __all__ = ["DEFAULT_LIMITS", "PARSER_VERSION", "ParseLimits", "Parser"]
 
 # Part of every document's content hash: a change of what any parser extracts must change it.
-PARSER_VERSION = "2"
+PARSER_VERSION = "3"
 
 
 class Parser:
