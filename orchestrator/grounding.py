@@ -7,7 +7,7 @@ Rule 2: before: a logistic function of four signals, fitted on questions asked o
         read.
 Rule 3: after: a sentence is supported when one of its own citations' passages holds its content. That is lexical
         support, not entailment: it catches invented names, numbers and citations, not a twisted relation between true
-        words.
+        words. "The documents do not cover X" refuses, unless a cited source says just that.
 Rule 4: whoever asks about K4 is not answered by a sentence about K10, however alike the two are. An answer whose cited
         passages lack an identifier or a name of the question is PARTIAL at best; passages that have only others of its
         series answer nothing (`asks_for_another`).
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.citations import Marker, find_markers
 from orchestrator.evidence import Signals
@@ -25,7 +25,7 @@ from orchestrator.identifiers import missing, names_another
 from orchestrator.names import names_missing
 from orchestrator.sentences import sentences
 from orchestrator.types import FinishReason, Grounding, Source
-from orchestrator.words import Word, words
+from orchestrator.words import Word, content_stems, words
 
 __all__ = ["NOT_FOUND_TEXT", "answerability", "asks_for_another", "assess", "is_answerable"]
 
@@ -44,12 +44,16 @@ PASSAGE_TO_SENTENCE = 0.87
 SUPPORTED_SHARE = 0.6  # of a sentence's content words; paraphrase and connectives take up to the rest
 _MIN_CONTENT = 2  # "Yes." and "In short:" claim nothing
 _REFUSAL = re.compile(
-    r"(?:sources?|passages?|documents?|context|texts?)\b.{0,40}\b(?:do(?:es)? not|don't|doesn't|cannot|can't|did not)\b"
-    r".{0,30}\b(?:answer|contain|mention|provide|say|include|state|address|give|cover)"
+    r"\b(?:sources?|passages?|documents?|context|texts?)\b.{0,40}"
+    r"\b(?:do(?:es)? not|don't|doesn't|cannot|can't|did not)\b"
+    r".{0,30}\b(?:answer|contain|mention|provide|say|include|state|address|give|cover)\w*"
     r"|\bI (?:do not|don't|cannot|can't) (?:know|answer|find)\b"
     r"|\bno (?:relevant )?(?:information|answer|mention)\b.{0,60}\b(?:sources?|passages?|documents?|context)\b",
     re.IGNORECASE | re.DOTALL,
 )
+# A sentence of a source that denies something has one of these. Without, "the documents do not mention X" is about X
+# and said by the generator, not by the source.
+_DENIAL = re.compile(r"\b(?:not|no|none|never|cannot|without|exclud\w+|except\w*)\b|n['\u2019]t\b", re.IGNORECASE)
 
 
 def answerability(signals: Signals) -> float:
@@ -87,9 +91,9 @@ def assess(question: str, text: str, sources: Sequence[Source], finish_reason: F
         answer without any valid citation included).
     """
     statements = list(_statements(text))
-    if finish_reason is FinishReason.NOT_FOUND or not statements or _REFUSAL.search(statements[0][0]):
-        return Grounding.NOT_FOUND
     passages = {source.marker: source for source in sources}
+    if finish_reason is FinishReason.NOT_FOUND or not statements or _is_refusal(*statements[0], passages):
+        return Grounding.NOT_FOUND
     known = {marker: _known(passages[marker]) for _, cited in statements for marker in cited if marker in passages}
     judged = [_is_supported(said, [known[marker] for marker in cited if marker in known]) for said, cited in statements]
     named = [_named(passages[marker]) for marker in known]
@@ -116,6 +120,26 @@ def _blanked(text: str, markers: Sequence[Marker]) -> str:
         parts += [text[position : marker.start], " " * (marker.end - marker.start)]
         position = marker.end
     return "".join([*parts, text[position:]])
+
+
+def _is_refusal(said: str, cited: Sequence[int], passages: Mapping[int, Source]) -> bool:
+    """Whether it speaks of the sources, not from them: "the policy documents do not cover travel" may be one's rule."""
+    found = _REFUSAL.search(said)
+    return found is not None and not any(
+        _denies(passages[marker], said, found.group()) for marker in cited if marker in passages
+    )
+
+
+def _denies(source: Source, said: str, refusal: str) -> bool:
+    """Whether a sentence of the source that denies something carries `said`, and all that reads as a refusal in it."""
+    content = [word for word in words(said) if word.is_content]
+    if len(content) < _MIN_CONTENT:
+        return False
+    refused = content_stems(words(refusal))
+    heading = content_stems(words(f"{source.title} {source.section}"))
+    denials = [text for span in sentences(source.text) if _DENIAL.search(text := source.text[span.start : span.end])]
+    stems = [heading | {word.stem for word in words(text)} for text in denials]
+    return any(refused <= sentence and _carries(sentence, content) for sentence in stems)
 
 
 def _is_supported(said: str, passages: Sequence[frozenset[str]]) -> bool:

@@ -61,6 +61,44 @@ def test_a_cut_answer_is_judged_by_what_it_says():
     )
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "The insurance document does not cover dental care.",
+        "Human resources does not give references over the phone.",
+        "The policy documents do not cover private travel.",
+        "Text messages do not provide proof of delivery.",
+        "The text of a contract\ndoesn't include\nits annexes.",
+        "I cannot find my badge: whoever says so gets a new one.",
+    ],
+)
+def test_what_a_source_denies_is_an_answer(rule):
+    source = passage(1, f"Read this first. {rule} Ask if in doubt.", title="House rules")
+    assert assess("Is it so?", f"{' '.join(rule.split())} [1]", [source], FinishReason.STOP) is Grounding.SUPPORTED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The policy documents do not cover private travel.",
+        "The policy documents do not cover private travel. [2]",
+        "The policy documents do not cover private travel. [3]",
+        "The provided documents do not contain information about private travel. [1]",
+        "The documents do not mention the price of private travel. [1][2]",
+        "The documents do not cover dental care. [2]",
+        "The sources do not answer this question. [1]",
+        "I do not know. [1]",
+        "There is no information about private travel in the passages. [1]",
+    ],
+)
+def test_what_is_said_of_the_sources_is_a_refusal_whatever_it_cites(text):
+    sources = (
+        passage(1, "The policy documents do not cover private travel. A trip has a price.", title="Travel"),
+        passage(2, "The documents cover dental care. Nobody needs to ask. They mention a price.", title="Care"),
+    )
+    assert assess("Is it covered?", text, sources, FinishReason.STOP) is Grounding.NOT_FOUND
+
+
 CODES = (
     passage(1, "Code K10 means that the tray is empty.", title="Printer codes"),
     passage(2, "Code K4 means that paper is stuck.", title="Printer codes"),
