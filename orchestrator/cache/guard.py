@@ -2,7 +2,8 @@
 
 Rule 1: a difference that can change the answer refuses the hit: numbers, versions, dates, quoted strings, names and
         identifiers, signs ("<" is not ">", nor one emoji another), polarity, direction of a comparison, what is asked
-        for (who, when, how many, why), units, time.
+        for (who, when, how many, why), units, time; so does what light words tell of the others: who acts on whom
+        (roles.py), may or must (shades.py).
 Rule 2: a difference in words that carry nothing (articles, auxiliaries, "best", "way") does not.
 Rule 3: any other word that one question has and the other has not, in no related form, refuses the hit too: the guard
         has no thesaurus, and a wrong answer costs more than a miss. Two questions may differ in MAX_STRAY such words in
@@ -19,8 +20,10 @@ from functools import lru_cache
 from typing import Final
 
 from orchestrator.cache.polarity import NEGATIVE_PREFIXES, NEGATORS, RIVALS, SYNONYMS, word_list
+from orchestrator.cache.roles import Roles, have_same_roles, read_roles
+from orchestrator.cache.shades import ACTIONS, Shades, have_same_shades, read_shades
 
-GUARD_VERSION: Final = "guard-2"  # part of the cache key: raise it with every change of what passes
+GUARD_VERSION: Final = "guard-3"  # part of the cache key: raise it with every change of what passes
 MAX_STRAY: Final = 0  # unmatched content words on both sides together; see bench/quality/cache.py for 0, 1 and 2
 
 _WORD = re.compile(r"[^\W_]+(?:['.\-_/+#&:]+[^\W_]+)*[+#]*|[%$\u20ac\u00a3\u00a5]")
@@ -49,11 +52,12 @@ _LIGHT: Final = frozenset(
         a an the this that these those there here it its it's is are was were be been being am do does did doing done
         have has had having will would shall should can could may might must i i'm i've me my mine myself we us our ours
         you your yours yourself someone somebody anyone people person they them their theirs one of in on at by for to
-        from into with about as and or but if so than then too also just really very much any some please tell explain
+        from into with about as and or but if so than then too also really very much any some please tell explain
         describe know think want need like get getting got make making made go going take find use using used good best
         better great nice way ways method methods tip tips thing things most effective easy easily simple possible
         exactly actually ever currently now today what what's whats which who whom whose when where why how how's mean
-        meaning means exact s t d ll re ve m give become happen happens kind type types sort example examples
+        meaning means exact there's that's who's where's when's you've you're we've we're they're s t d ll re ve m give
+        become happen happens kind type types sort example examples
         """
     )
 )
@@ -61,11 +65,12 @@ _PAST: Final = frozenset(word_list("was were did had used"))
 _FUTURE: Final = frozenset(word_list("will shall won't gonna"))
 
 _QUANTITIES: Final = frozenset(
-    word_list("many much long often far old tall big fast high deep heavy large soon expensive")
+    word_list("many much long often far old tall big fast high deep heavy large soon expensive good effective")
 )
 _ASPECTS: Final = {
-    "who": "person", "whom": "person", "whose": "person", "when": "time", "where": "place", "why": "reason",
+    "who": "person", "whom": "person", "whose": "owner", "when": "time", "where": "place", "why": "reason",
     "what": "thing", "what's": "thing", "whats": "thing", "which": "thing", "how": "manner", "how's": "manner",
+    "who's": "person", "where's": "place", "when's": "time",
 }  # fmt: skip
 # Asked in either form: "How can I learn" and "What is the best way to learn", "Which is" and "What is".
 _COMPATIBLE: Final = frozenset(
@@ -87,6 +92,8 @@ class _Facts:
     aspect: str
     tense: str
     content: frozenset[str]  # stems of everything that is not light
+    roles: Roles
+    shades: Shades
 
 
 def is_same_question(first: str, second: str) -> bool:
@@ -102,6 +109,8 @@ def is_same_question(first: str, second: str) -> bool:
         and a.tense == b.tense
         and not _are_opposed(a, b)
         and not _are_reversed(a, b)
+        and have_same_roles(a.roles, b.roles)
+        and have_same_shades(a.shades, b.shades, min(len(a.content), len(b.content)))
         and _has_names(a, b)
         and _has_names(b, a)
         and _strays(a, b) + _strays(b, a) <= MAX_STRAY
@@ -114,7 +123,10 @@ def _facts(text: str) -> _Facts:
     words = tuple(token.lower() for token in tokens)
     names = frozenset(_names(tokens))
     light = _LIGHT | NEGATORS
-    plain = [token.lower() for token in tokens if token.lower() not in light or token in names]  # "US" is not "us"
+    stems = [  # "US" is not "us"
+        _stem(word) if word not in light or token in names else "" for token, word in zip(tokens, words, strict=True)
+    ]
+    aspects = _aspects(words)
     return _Facts(
         numbers=_numbers(text, words),
         signs=frozenset(_SIGN.findall(text)),
@@ -123,9 +135,11 @@ def _facts(text: str) -> _Facts:
         names=names,
         words=words,
         negations=sum(word in NEGATORS for word in words),
-        aspect=_aspect(words),
+        aspect=aspects[0] if aspects else "",
         tense="past" if _PAST & set(words) else "future" if _FUTURE & set(words) else "",
-        content=frozenset(_stem(word) for word in plain),
+        content=frozenset(filter(None, stems)),
+        roles=read_roles(words, stems),
+        shades=read_shades(words, aspects),
     )
 
 
@@ -152,12 +166,14 @@ def _has_names(a: _Facts, b: _Facts) -> bool:
     return all(name in b.names or (name.lower() not in _LIGHT and _stem(name.lower()) in stems) for name in a.names)
 
 
-def _aspect(words: tuple[str, ...]) -> str:
+def _aspects(words: tuple[str, ...]) -> list[str]:
+    """All that is asked for, in order."""
+    found = []
     for position, word in enumerate(words):
         if word in _ASPECTS:
             following = words[position + 1] if position + 1 < len(words) else ""
-            return f"how {following}" if word == "how" and following in _QUANTITIES else _ASPECTS[word]
-    return ""
+            found.append(f"how {following}" if word == "how" and following in _QUANTITIES else _ASPECTS[word])
+    return found
 
 
 def _same_aspect(a: str, b: str) -> bool:
@@ -173,6 +189,8 @@ def _are_opposed(a: _Facts, b: _Facts) -> bool:
     only_a, only_b = set(a.words) - set(b.words), set(b.words) - set(a.words)
     if any(RIVALS.get(word, frozenset()) & only_b for word in only_a):
         return True
+    if any(_STEM_RIVALS.get(stem, frozenset()) & b.content - a.content for stem in a.content - b.content):
+        return True  # "employees" and "employer"
     return any(prefix + word in only_b for word in only_a for prefix in NEGATIVE_PREFIXES) or any(
         prefix + word in only_a for word in only_b for prefix in NEGATIVE_PREFIXES
     )
@@ -184,9 +202,10 @@ def _are_reversed(a: _Facts, b: _Facts) -> bool:
 
 
 def _shared_order(a: _Facts, b: _Facts) -> list[str]:
-    """The content stems of `a` that `b` has too, in the order of `a`, first occurrences."""
-    stems = [_stem(word) for word in a.words]
-    return list(dict.fromkeys(stem for stem in stems if stem in a.content and stem in b.content))
+    """The content stems and light verbs of `a` that `b` has too, in the order of `a`, first occurrences."""
+    shared = (a.content & b.content) | (a.shades.actions & b.shades.actions)
+    stems = [stem if (stem := _stem(word)) in a.content else ACTIONS.get(word, "") for word in a.words]
+    return list(dict.fromkeys(stem for stem in stems if stem in shared))
 
 
 def _strays(a: _Facts, b: _Facts) -> int:
@@ -197,7 +216,12 @@ def _strays(a: _Facts, b: _Facts) -> int:
 def _are_related(a: str, b: str) -> bool:
     """ "install" and "installation": one begins with the other, which is not short."""
     short, long = sorted((a, b), key=len)
-    return len(short) >= 4 and long.startswith(short)
+    return len(short) >= 4 and long.startswith(short) and not _is_other_party(short, long)
+
+
+def _is_other_party(short: str, long: str) -> bool:
+    """ "interviewee" and "interviewer", their last "e" cut."""
+    return short.endswith("e") and long == f"{short}r"
 
 
 def _stem(word: str) -> str:
@@ -217,3 +241,13 @@ def _stem(word: str) -> str:
             break
     word = word.removesuffix("e") if len(word) > 3 else word
     return word[:-1] if len(word) > 4 and word[-1] == word[-2] and word[-1] not in "ls" else word  # "running", "run"
+
+
+def _stem_rivals() -> dict[str, frozenset[str]]:
+    table: dict[str, set[str]] = {}
+    for word, rivals in RIVALS.items():
+        table.setdefault(_stem(word), set()).update(map(_stem, rivals))
+    return {stem: frozenset(rivals - {stem}) for stem, rivals in table.items()}
+
+
+_STEM_RIVALS: Final = _stem_rivals()

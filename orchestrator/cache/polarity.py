@@ -100,9 +100,10 @@ RIVALS: Final = _rivals()
 
 # The first word stands for the others. Only words that may replace one another in any question.
 _SAME: Final = """
-movie film films|buy purchase purchasing purchased buying|site website websites sites|photo picture pictures photos pics
-phone cellphone smartphone mobile|begin start beginning|child kid kids children|quickly fast rapidly|large big huge
-price cost costs prices|company firm companies|car automobile|doctor physician|teach educate|repair fix
+movie movies film films|buy purchase purchasing purchased buying|site website websites sites
+photo picture pictures photos pics|phone cellphone smartphone mobile|begin start starts starting started beginning
+child kid kids children|quickly fast rapidly|large big huge|price cost costs prices|company firm companies
+car automobile|doctor physician|teach educate|repair fix
 delete remove erase|show display|choose select pick|parameter argument|folder directory
 configuration config|application app apps|repository repo|database db|document doc docs|documentation docs
 information info|maximum max|minimum min|versus vs|usa america|uk britain|pc computer|laptop notebook|deal handle cope
