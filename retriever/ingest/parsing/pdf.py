@@ -2,7 +2,7 @@
 
 Rule 1: a word broken at a line's end becomes one again, or nobody finds it; a compound keeps its own hyphen.
 Rule 2: what stands at the edge of page after page (running titles, page numbers) is said once: it cuts sentences in two
-        and is in every quote otherwise. Only what repeats, but for the page's own number, is left out.
+        and is in every quote otherwise. `running` tells such lines from the headings of merged records.
 
 Does not: OCR, find headings or tables, or read forms and annotations.
 """
@@ -10,7 +10,6 @@ Does not: OCR, find headings or tables, or read forms and annotations.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pypdfium2 as pdfium
@@ -19,6 +18,7 @@ from chassis.errors import DocumentEncrypted, DocumentUnreadable
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
+from retriever.ingest.parsing.running import without_running_lines
 from retriever.ingest.parsing.text import TextBuilder, check_length
 
 # What pdfium gives for a hyphen at a line's end; the line break after it is gone, mostly.
@@ -27,9 +27,6 @@ _WORD = re.compile(r"[^\W\d_]+")
 _SENTENCE_ENDS = (".", "!", "?", ":", "\u2026", "\u3002", "\uff01", "\uff1f")
 # A line that ends a sentence well before the margin ends its paragraph.
 _FULL_LINE = 0.8
-_EDGE_LINES = 2  # a running title and a number, one above the other
-_RUNNING_PAGES = 3  # on fewer a line may well be said again
-_NUMBER = re.compile(r"\d{1,4}")
 
 
 def parse_pdf(data: bytes, limits: ParseLimits) -> ParsedDocument:
@@ -47,7 +44,7 @@ def parse_pdf(data: bytes, limits: ParseLimits) -> ParsedDocument:
     try:
         builder = TextBuilder(limits)
         pages = _mended(list(_page_texts(document, limits)))
-        for number, lines in enumerate(_without_running_lines([_lines(page) for page in pages]), start=1):
+        for number, lines in enumerate(without_running_lines([_lines(page) for page in pages]), start=1):
             for paragraph in _paragraphs(lines):
                 builder.add(paragraph, page=number)
         return builder.build(title=document.get_metadata_value("Title"), content_type=Format.PDF)
@@ -94,43 +91,6 @@ def _mended(pages: Sequence[str]) -> list[str]:
 
 def _lines(page: str) -> list[str]:
     return [line.strip() for line in page.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-
-
-def _without_running_lines(pages: Sequence[list[str]]) -> Iterator[list[str]]:
-    """Each page without the lines at its edges that a page before it had too (rule 2); bare numbers go everywhere."""
-    names = [
-        {index: set(names) for index, names in _edges(lines, number)} for number, lines in enumerate(pages, start=1)
-    ]
-    counts = Counter(name for page in names for name in set().union(*page.values()))
-    said: set[str] = set()
-    for lines, page in zip(pages, names, strict=True):
-        dropped = set()
-        for index, own in page.items():
-            running = {name for name in own if counts[name] >= _RUNNING_PAGES}
-            if running & said or (running and not _WORD.search(lines[index])):
-                dropped.add(index)
-            said |= running
-        yield [line for index, line in enumerate(lines) if index not in dropped]
-
-
-def _edges(lines: Sequence[str], page: int) -> Iterator[tuple[int, Iterator[str]]]:
-    """Where the first and the last lines of a page stand, and by what names other pages would have them too."""
-    filled = [index for index, line in enumerate(lines) if line]
-    top = filled[:_EDGE_LINES]
-    for index in dict.fromkeys((*top, *filled[-_EDGE_LINES:])):
-        edge = "top" if index in top else "bottom"
-        yield (
-            index,
-            (f"{edge} {name}" for name in _names(lines[index], page, has_number=index in (filled[0], filled[-1]))),
-        )
-
-
-def _names(line: str, page: int, *, has_number: bool) -> Iterator[str]:
-    """The line, and the outermost also with the page's number counted out: "Report 7" on page 9 is "Report -2"."""
-    yield line
-    numbers = list(_NUMBER.finditer(line)) if has_number else []
-    for match in (*numbers[:1], *numbers[-1:]):
-        yield f"{line[: match.start()]}\n{int(match[0]) - page}\n{line[match.end() :]}"
 
 
 def _paragraphs(lines: Sequence[str]) -> Iterator[str]:
