@@ -15,7 +15,8 @@ from chassis.errors import DocumentEmpty
 from retriever.documents import ParsedDocument
 from retriever.ingest.parsing.formats import Format
 from retriever.ingest.parsing.limits import ParseLimits
-from retriever.ingest.parsing.text import CODE, HEADING, LIST_ITEM, PARAGRAPH, TABLE_ROW, TextBuilder, row_text
+from retriever.ingest.parsing.tables import Table
+from retriever.ingest.parsing.text import CODE, HEADING, LIST_ITEM, PARAGRAPH, TABLE_ROW, TextBuilder
 
 # Never shown as text, or not part of what the page says.
 _NEVER = frozenset(
@@ -101,9 +102,7 @@ class _Flow:
     # The open blocks, innermost last, each with the tag that names what is said in it (a plain <div> says what its
     # <li> is). Kept per level: looking for it downwards took 53 s for a page of 50,000 nested blocks.
     _kinds: list[tuple[str, str]] = field(default_factory=list)
-    _cells: list[str] | None = None  # of the open table row
-    _cell_is_name: list[bool] = field(default_factory=list)
-    _names: list[str] = field(default_factory=list)  # the table's header row
+    _tables: list[Table] = field(default_factory=lambda: [Table()])  # the open ones, innermost last
     _terms: list[str] = field(default_factory=list)  # of a <dl>, until what is said of them
 
     def text(self, text: str) -> None:
@@ -114,43 +113,54 @@ class _Flow:
             self._words.append("\n" if self._kind == "pre" else " ")
         elif tag == "tr":
             self.flush()
-            self._cells, self._cell_is_name = [], []
-        elif tag in {"td", "th"} and self._cells is not None:
-            self._words.clear()
+            self._table.open_row()
+        elif tag == "table":
+            self._open_table()
         elif tag in _BLOCKS:
             self._block(tag)
 
+    def _open_table(self) -> None:
+        if self._table.is_row_open:
+            self._row(self._table.part_row(self._taken()))
+        self._tables.append(Table())
+        self._block("table")
+
     def _block(self, tag: str) -> None:
-        if self._cells is not None:
+        if self._table.is_row_open:
             self._words.append(" ")  # a paragraph within a cell
             return
         self.flush()
         is_plain = _BLOCKS[tag] == PARAGRAPH and tag not in _DEFINITIONS
         self._kinds.append((tag, self._kind if is_plain else tag))
-        if tag == "table":
-            self._names = []
 
     def leave(self, tag: str) -> None:
-        if tag in {"td", "th"} and self._cells is not None:
-            self._cells.append(" ".join("".join(self._words).split()))
-            self._cell_is_name.append(tag == "th")
-            self._words.clear()
-        elif tag == "tr" and self._cells is not None:
-            self._row()
-        elif tag in _BLOCKS and self._cells is None:
+        if tag in {"td", "th"} and self._table.is_row_open:
+            self._table.end_cell(self._taken(), is_name=tag == "th")
+        elif tag == "tr" and self._table.is_row_open:
+            self._row(self._table.end_row())
+        elif tag in _BLOCKS and self._table.is_row_open:
+            self._words.append(" ")  # and what follows it
+        elif tag in _BLOCKS:
             self.flush()
             if self._kinds and self._kinds[-1][0] == tag:  # not one that began within a table's row
                 self._kinds.pop()
+            if tag == "table" and len(self._tables) > 1:
+                self._tables.pop()
 
-    def _row(self) -> None:
-        cells, self._cells = self._cells or [], None
+    def _row(self, text: str) -> None:
         self._words.clear()
         self._leave_terms()
-        if len(cells) > 1 and all(self._cell_is_name):
-            self._names = cells
-            self.builder.add(" | ".join(cell for cell in cells if cell), TABLE_ROW)
-            return
-        self.builder.add(row_text(self._names, cells), TABLE_ROW)
+        self.builder.add(text, TABLE_ROW)
+
+    def _taken(self) -> str:
+        """The words until here, which are then said."""
+        text = "".join(self._words)
+        self._words.clear()
+        return text
+
+    @property
+    def _table(self) -> Table:
+        return self._tables[-1]
 
     @property
     def _kind(self) -> str:
@@ -158,8 +168,7 @@ class _Flow:
         return self._kinds[-1][1] if self._kinds else ""
 
     def flush(self) -> None:
-        text = "".join(self._words)
-        self._words.clear()
+        text = self._taken()
         tag = self._kind
         if tag == "pre":
             self._leave_terms()
