@@ -31,6 +31,8 @@ _PARAGRAPHS = """
     p div section article main body header blockquote figure figcaption address details summary form fieldset
     ul ol dl dt dd table thead tbody tfoot caption hr html nav footer aside
     """.split()  # noqa: SIM905 - as above
+_ROW_GROUPS = frozenset({"thead", "tbody", "tfoot"})
+_TO_THE_END = 65534  # rows: what rowspan=0 means, and the most that HTML allows
 _DEFINITIONS = frozenset({"dt", "dd"})
 _BLOCKS = {
     **dict.fromkeys(_HEADINGS, HEADING),
@@ -86,11 +88,17 @@ def _walk(root: LexborNode, flow: _Flow, is_dropped: Callable[[LexborNode], bool
                 open_.append(node)
                 node = node.child
                 continue
-            flow.leave(node.tag or "")
+            flow.leave(node)
         while node.next is None and open_:
             node = open_.pop()
-            flow.leave(node.tag or "")
+            flow.leave(node)
         node = node.next if open_ else None
+
+
+def _span(said: str | None) -> int:
+    """How many columns or rows a cell says it is in."""
+    said = (said or "1").strip()
+    return min(int(said), _TO_THE_END) if said.isdecimal() and len(said) <= len(str(_TO_THE_END)) else 1
 
 
 @dataclass(slots=True)
@@ -116,6 +124,9 @@ class _Flow:
             self._table.open_row()
         elif tag == "table":
             self._open_table()
+        elif tag in _ROW_GROUPS and not self._table.is_row_open:
+            self._table.open_group()
+            self._block(tag)
         elif tag in _BLOCKS:
             self._block(tag)
 
@@ -133,9 +144,12 @@ class _Flow:
         is_plain = _BLOCKS[tag] == PARAGRAPH and tag not in _DEFINITIONS
         self._kinds.append((tag, self._kind if is_plain else tag))
 
-    def leave(self, tag: str) -> None:
+    def leave(self, node: LexborNode) -> None:
+        tag = node.tag or ""
         if tag in {"td", "th"} and self._table.is_row_open:
-            self._table.end_cell(self._taken(), is_name=tag == "th")
+            attributes = node.attributes
+            columns, rows = _span(attributes.get("colspan")) or 1, _span(attributes.get("rowspan")) or _TO_THE_END
+            self._table.end_cell(self._taken(), is_name=tag == "th", columns=columns, rows=rows)
         elif tag == "tr" and self._table.is_row_open:
             self._row(self._table.end_row())
         elif tag in _BLOCKS and self._table.is_row_open:
