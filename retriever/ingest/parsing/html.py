@@ -6,6 +6,7 @@ table: nothing can expand), and its tree is walked without recursion, so depth i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -29,10 +30,11 @@ _BOILERPLATE_ROLES = frozenset({"navigation", "banner", "contentinfo", "search",
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _PARAGRAPHS = """
     p div section article main body header blockquote figure figcaption address details summary form fieldset
-    ul ol dl dt dd table thead tbody tfoot caption hr html nav footer aside
+    ul ol dl dt dd table thead tbody tfoot caption hr html nav footer aside center legend hgroup menu dir search dialog
     """.split()  # noqa: SIM905 - as above
 _ROW_GROUPS = frozenset({"thead", "tbody", "tfoot"})
 _TO_THE_END = 65534  # rows: what rowspan=0 means, and the most that HTML allows
+_NUMBER = re.compile(r"\s*[-+\u2212]?\d")
 _DEFINITIONS = frozenset({"dt", "dd"})
 _BLOCKS = {
     **dict.fromkeys(_HEADINGS, HEADING),
@@ -67,12 +69,26 @@ def _extracted(root: LexborNode | None, title: str, limits: ParseLimits, *, keep
 
 def _is_dropped(node: LexborNode, *, keep_boilerplate: bool) -> bool:
     tag = node.tag or ""
-    if tag in _NEVER:
+    if tag in _NEVER and not (tag == "button" and _is_a_heading_s(node)):
         return True
     attributes = node.attributes
-    if "hidden" in attributes or attributes.get("aria-hidden") == "true":
+    is_hidden = "hidden" in attributes and attributes["hidden"] != "until-found"  # which opens when it is looked for
+    if is_hidden or attributes.get("aria-hidden") == "true":
         return True
     return not keep_boilerplate and (tag in _BOILERPLATE or attributes.get("role") in _BOILERPLATE_ROLES)
+
+
+def _is_a_heading_s(button: LexborNode) -> bool:
+    """Whether a button is all that a heading says: a question whose answer it opens, not a link to be copied."""
+    parent = button.parent
+    if parent is None or not (parent.tag in _HEADINGS or parent.tag == "dt"):
+        return False
+    before = button.prev is None or (_is_blank(button.prev) and button.prev.prev is None)
+    return before and (button.next is None or (_is_blank(button.next) and button.next.next is None))
+
+
+def _is_blank(node: LexborNode) -> bool:
+    return node.is_text_node and not (node.text_content or "").strip()
 
 
 def _walk(root: LexborNode, flow: _Flow, is_dropped: Callable[[LexborNode], bool]) -> None:
@@ -111,14 +127,20 @@ class _Flow:
     # <li> is). Kept per level: looking for it downwards took 53 s for a page of 50,000 nested blocks.
     _kinds: list[tuple[str, str]] = field(default_factory=list)
     _tables: list[Table] = field(default_factory=lambda: [Table()])  # the open ones, innermost last
+    _is_raised: bool = False  # what comes next stands above a number
     _terms: list[str] = field(default_factory=list)  # of a <dl>, until what is said of them
 
     def text(self, text: str) -> None:
-        self._words.append(text)
+        if self._is_raised and _NUMBER.match(text):
+            self._words.append("^")  # 10<sup>6</sup> is not 106
+        self._is_raised = False
+        self._words.append(text.replace("\u00ad", ""))  # where a word may break: nobody looks for it with that
 
     def enter(self, tag: str) -> None:
         if tag == "br":
             self._words.append("\n" if self._kind == "pre" else " ")
+        elif tag == "sup":
+            self._is_raised = bool(self._words) and self._words[-1][-1:].isdecimal()
         elif tag == "tr":
             self.flush()
             self._table.open_row()
@@ -146,6 +168,7 @@ class _Flow:
 
     def leave(self, node: LexborNode) -> None:
         tag = node.tag or ""
+        self._is_raised = self._is_raised and tag != "sup"
         if tag in {"td", "th"} and self._table.is_row_open:
             attributes = node.attributes
             columns, rows = _span(attributes.get("colspan")) or 1, _span(attributes.get("rowspan")) or _TO_THE_END

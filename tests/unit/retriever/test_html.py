@@ -67,6 +67,30 @@ async def test_a_table_within_a_table_ends_with_it(parser):
     ]
 
 
+async def test_what_a_click_opens_is_read_with_the_heading_that_is_clicked(parser):
+    page = b"""<h2> <button>May I leave?</button></h2><div hidden=until-found>At nine.</div><p hidden>No.
+    <button>Send</button><h3>Pay<button>Copy</button></h3>"""
+    assert [(kind, text) for kind, _, _, text in shown(await parsed(parser, "a.html", page))] == [
+        ("heading", "May I leave?"),
+        ("paragraph", "At nine."),
+        ("heading", "Pay"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("10<sup>6</sup> and 10<sup>-3</sup>", "10^6 and 10^-3"),
+        ("2<sup>nd</sup>, 3 m<sup>2</sup>", "2nd, 3 m2"),
+        ("25<sup><a>1</a></sup> days, 7<sup></sup>8, 9<sup>[1]</sup>", "25^1 days, 78, 9[1]"),
+        ("Donau&shy;dampf", "Donaudampf"),
+        ("<center>One</center>two", "One\n\ntwo"),
+    ],
+)
+async def test_words_and_numbers_are_what_a_reader_sees(parser, page, text):
+    assert (await parsed(parser, "a.html", page.encode())).text == text
+
+
 async def test_a_page_made_to_be_slow_fails_alone_and_leaves_no_thread_behind():
     page = b"<div " + b" ".join(b"a%d" % number for number in range(400_000)) + b">x"  # minutes of comparing names
     async with Parser(ParseLimits(wall_s=0.5)) as parser:
