@@ -88,6 +88,9 @@ def finished(text: str, blocks: Sequence[TextBlock], *, title: str, content_type
 
 
 MAX_TITLE_CHARS = 512  # DocumentInput.title's own limit
+# Markdown's marks of a heading have blanks between them and its words: "C#" and "#1" are words.
+_HASHES_BEFORE = re.compile(r"\A#{1,6}(?: |\Z)")
+_HASHES_AFTER = re.compile(r"(?:\A| )#+\Z")
 UNDERLINES = '=-~^*#+"` \t'
 # A line longer than this was not wrapped by hand: its line break ends a paragraph.
 WRAPPED_LINE_CHARS = 200
@@ -100,7 +103,8 @@ def heading_name(text: str) -> str:
         lines.pop()
     if len(lines) > 1 and not lines[0].strip(UNDERLINES):
         lines.pop(0)
-    return " ".join(" ".join(lines).strip("# \t").split())
+    words = " ".join(" ".join(lines).split())
+    return _HASHES_AFTER.sub("", _HASHES_BEFORE.sub("", words))
 
 
 def paragraph_spans(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
