@@ -32,7 +32,9 @@ _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _RULE = re.compile(r" {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$)")
 _TABLE = re.compile(r"[ \t]*\|.*\|[ \t]*$")
+_RAW = re.compile(r" {0,3}<(!--|pre|script|style|textarea)(?:(?<=--)|(?=[\s>])|$)")
 _FRONT = re.compile(r"---[ \t]*$")
+_FRONT_END = re.compile(r"(?:---|\.\.\.)[ \t]*$")
 _FRONT_TITLE = re.compile(r"title:[ \t]*(.+)$", re.IGNORECASE)
 MAX_FRONT_LINES = 200  # a "---" at the top that is closed later than this was a rule, not front matter
 
@@ -67,6 +69,9 @@ class _Scan:
     _start: int = 0
     _end: int = 0
     _fence: str = ""  # what closes the open code block
+    _indent: int = 0  # of what stands in its list item
+    _raw: str = ""  # what ends the open comment, or HTML that says what it says
+    _missing: set[str] = field(default_factory=set)  # what ends nothing from here on
     _front: int = 0  # lines of front matter seen; 0 = not in it
     _seen: int = 0
 
@@ -77,6 +82,8 @@ class _Scan:
             self._front_line(line, start, end)
         elif self._fence:
             self._code_line(line, end)
+        elif self._raw or self._opens_raw(line, start):
+            self._raw_line(line, start, end)
         elif not line.strip():
             self.flush()
         else:
@@ -87,15 +94,38 @@ class _Scan:
         self._extend(PARAGRAPH, start, end)
         if found := _FRONT_TITLE.match(line):
             self.title = found[1].strip("\"' ")
-        if (self._front > 1 and _FRONT.match(line)) or self._front > MAX_FRONT_LINES:
+        is_rule = self._front == 2 and not line.strip()  # front matter begins on the next line
+        if is_rule or (self._front > 1 and _FRONT_END.match(line)) or self._front > MAX_FRONT_LINES:
             self._front = 0
             self.flush()
 
     def _code_line(self, line: str, end: int) -> None:
         self._end = end
-        found = _FENCE.match(line)
-        if found and found[1].startswith(self._fence) and not line[found.end() :].strip():
+        inner = line.removeprefix(" " * self._indent)
+        found = _FENCE.match(inner)
+        if found and found[1].startswith(self._fence) and not inner[found.end() :].strip():
             self.flush()
+
+    def _opens_raw(self, line: str, start: int) -> bool:
+        """Whether a comment or the like begins, whose lines are no headings; one without an end is none."""
+        if not (found := _RAW.match(line)):
+            return False
+        self._raw = "-->" if found[1] == "!--" else f"</{found[1]}>"
+        if not self._is_ahead(self._raw, start):
+            self._raw = ""
+        return bool(self._raw)
+
+    def _raw_line(self, line: str, start: int, end: int) -> None:
+        self._extend(PARAGRAPH, start, end)
+        if self._raw in line:
+            self._raw = ""
+            self.flush()
+
+    def _is_ahead(self, mark: str, position: int) -> bool:
+        """Whether a mark is still to come; looked for to the end in vain only once."""
+        if mark not in self._missing and self.text.find(mark, position) < 0:
+            self._missing.add(mark)
+        return mark not in self._missing
 
     def _content_line(self, line: str, start: int, end: int) -> None:
         if found := _FENCE.match(line):
@@ -108,13 +138,22 @@ class _Scan:
         elif _RULE.match(line):
             self._open(PARAGRAPH, start, end)
             self.flush()
-        elif _ITEM.match(line):
-            self._open(LIST_ITEM, start, end)
+        elif found := _ITEM.match(line):
+            self._item(found.end(), start, end)
         elif _TABLE.match(line):
             self._open(TABLE_ROW, start, end)
             self.flush()
         else:
             self._extend(PARAGRAPH, start, end)
+
+    def _item(self, indent: int, start: int, end: int) -> None:
+        """A list item; code that begins in its first line ends at its fence."""
+        found = _FENCE.match(self.text[start + indent : end])
+        if found and self._is_ahead(found[1], end):
+            self._open(CODE, start, end)
+            self._fence, self._indent = found[1], indent
+        else:
+            self._open(LIST_ITEM, start, end)
 
     def _is_one_line(self) -> bool:
         return "\n" not in self.text[self._start : self._end]
@@ -141,7 +180,7 @@ class _Scan:
 
     def flush(self) -> None:
         """Close the open block."""
-        kind, self._kind, self._fence = self._kind, "", ""
+        kind, self._kind, self._fence, self._indent = self._kind, "", "", 0
         if not kind:
             return
         if kind == PARAGRAPH:

@@ -50,3 +50,57 @@ def test_code_begins_and_ends_at_its_fences(text, names):
 )
 def test_a_heading_s_name_has_its_own_hashes(line, name):
     assert heading_name(line) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("- ```sh\n  # no\n  ```\n\n# A", ["A"]),
+        ("10. ```sh\n    # no\n    ```\n\n# A", ["A"]),
+        ("- ```sh\n# no\n```\n\n# A", ["A"]),
+        ("- ```sh\n# no\n``` x\n# no\n```\n\n# A", ["A"]),
+        ("- ```\n\n# A", ["A"]),
+        ("- ```a``` and b\n\n# A", ["A"]),
+    ],
+)
+def test_code_may_begin_with_its_list_item(text, names):
+    assert headings(text) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("<!--\n# Licensed\n\n# to\n-->\n# A", ["A"]),
+        ("<!-- one --> two\n# A", ["A"]),
+        ("<!---->\n# A", ["A"]),
+        ("<!-- never\n# A", ["A"]),
+        ("text\n<pre class=x>\n# no\n\n```\n</pre>\n# A", ["A"]),
+        ("<pre\n# A", ["A"]),
+        ("<prefix>\n# A\n</prefix>", ["A"]),
+        ("<details>\n\n# A\n\n</details>", ["A"]),
+    ],
+)
+def test_comments_and_preformatted_text_hold_no_headings(text, names):
+    assert headings(text) == names
+
+
+def test_a_comment_is_text_like_any_other():
+    document = parse_markdown("one\n<!-- # two\n\nthree -->\nfour", ParseLimits())
+    assert [(kind, text) for kind, _, _, text in shown(document)] == [
+        ("paragraph", "one\n<!-- # two"),
+        ("paragraph", "three -->"),
+        ("paragraph", "four"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "title"),
+    [
+        ("---\n\n# A\n\ntitle: no\n\n---\n# B", ["A", "B"], "A"),
+        ("---\ntitle: 'T: t'\n\n# no\n---\n# A", ["A"], "T: t"),
+        ("---\ntitle: T\n...\n# A", ["A"], "T"),
+    ],
+)
+def test_front_matter_follows_its_first_line_at_once(text, names, title):
+    assert headings(text) == names
+    assert parse_markdown(text, ParseLimits()).title == title
