@@ -154,7 +154,7 @@ class _Flow:
 
     def _open_table(self) -> None:
         if self._table.is_row_open:
-            self._row(self._table.part_row(self._taken()))
+            self._row(self._table.break_row(self._taken()))
         self._tables.append(Table())
         self._block("table")
 
@@ -169,10 +169,8 @@ class _Flow:
     def leave(self, node: LexborNode) -> None:
         tag = node.tag or ""
         self._is_raised = self._is_raised and tag != "sup"
-        if tag in {"td", "th"} and self._table.is_row_open:
-            attributes = node.attributes
-            columns, rows = _span(attributes.get("colspan")) or 1, _span(attributes.get("rowspan")) or _TO_THE_END
-            self._table.end_cell(self._taken(), is_name=tag == "th", columns=columns, rows=rows)
+        if tag in {"td", "th"}:
+            self._leave_cell(node)
         elif tag == "tr" and self._table.is_row_open:
             self._row(self._table.end_row())
         elif tag in _BLOCKS and self._table.is_row_open:
@@ -183,6 +181,13 @@ class _Flow:
                 self._kinds.pop()
             if tag == "table" and len(self._tables) > 1:
                 self._tables.pop()
+
+    def _leave_cell(self, cell: LexborNode) -> None:
+        if not self._table.is_row_open:
+            self.flush()
+        attributes = cell.attributes
+        columns, rows = _span(attributes.get("colspan")) or 1, _span(attributes.get("rowspan")) or _TO_THE_END
+        self._table.end_cell(self._taken(), is_name=cell.tag == "th", columns=columns, rows=rows)
 
     def _row(self, text: str) -> None:
         self._words.clear()

@@ -1,6 +1,7 @@
 """The rows of an HTML table, as a reader would say them.
 
-Rule 1: a row that another table stands in is said in parts, before and after it: nothing is lost and nothing moves.
+Rule 1: a row that another table stands in is one until there; what comes after in it is read like a page outside of
+        tables. Tables that are there for the layout have whole pages in a cell, with headings of their own.
 Rule 2: a cell over several columns or rows takes its place in each, or what is beside it gets another column's name.
 
 Does not: tell names written as plain cells from values.
@@ -35,8 +36,6 @@ class Table:
     _above: list[_Cell] = field(default_factory=list)  # the row above
     _cells: list[_Cell] = field(default_factory=list)  # the open row, one for each column
     _own: int = 0  # cells that began in the open row
-    _said: int = 0  # columns of the open row
-    _is_parted: bool = False
 
     def open_group(self) -> None:
         """A head, body or foot begins: no cell reaches into it."""
@@ -44,7 +43,7 @@ class Table:
 
     def open_row(self) -> None:
         self._above, self._cells = self._cells, []
-        self._own, self._said, self._is_parted = 0, 0, False
+        self._own = 0
         self.is_row_open = True
 
     def end_cell(self, text: str, *, is_name: bool, columns: int = 1, rows: int = 1) -> None:
@@ -56,12 +55,11 @@ class Table:
         more = min(columns - 1, _MAX_COLUMNS - len(self._cells))
         self._cells.extend([_Cell("", is_name or is_corner, rows, is_more=True)] * more)
 
-    def part_row(self, text: str) -> str:
-        """What the open row says until here, with the words of its open cell."""
+    def break_row(self, text: str) -> str:
+        """Another table begins (rule 1): what the row says until there, with the words of its open cell."""
         self._reach_down()
-        self._is_parted = True
-        first, self._said = self._said, len(self._cells)
-        return row_text(self._names[first : self._said + 1], [*_texts(self._cells[first:]), text])
+        self.is_row_open = False
+        return row_text(self._names, [*_texts(self._cells), text])
 
     def end_row(self) -> str:
         self.is_row_open = False
@@ -76,15 +74,12 @@ class Table:
             return self._named()
         self._groups = []
         if self._own == 1 and len(self._cells) == len(self._names) and all(cell.is_more for cell in self._cells[1:]):
-            return self._cells[0].text if not self._is_parted else self._rest([])  # over all columns: a title
-        return self._rest(self._names)
-
-    def _rest(self, names: list[str]) -> str:
-        return row_text(names[self._said : len(self._cells)], _texts(self._cells[self._said :]))
+            return self._cells[0].text  # over all columns: a title
+        return row_text(self._names, _texts(self._cells))
 
     def _names_columns(self) -> bool:
         columns = [cell for cell in self._cells if not cell.is_more]
-        if self._is_parted or len(columns) < 2 or not all(cell.is_name for cell in columns):
+        if len(columns) < 2 or not all(cell.is_name for cell in columns):
             return False
         return bool(columns[0].text) or len(self._cells) > 2  # an empty corner above two names at least
 

@@ -24,7 +24,7 @@ def rows(page: str) -> list[str]:
         ),
         (
             "<table><tr><td>Left<div>from <table><tr><td>in</table> to</div><td>right<tr><td>x<td>y</table>",
-            ["Left from", "in", "to; right", "x; y"],
+            ["Left from", "in", "to", "right", "x; y"],
         ),
         (
             "<table><tr><td>1<table><tr><td>2<table><tr><td>3</table>4</table>5<table><tr><td>6</table>7</table>",
@@ -39,7 +39,19 @@ def test_what_stands_around_a_table_in_a_cell_is_said_in_its_place(page, said):
 def test_a_table_in_a_cell_takes_no_column_names_and_gives_none():
     inner = "<table><tr><th>X<th>Y<tr><td>7<td>8</table>"
     page = f"<table><tr><th>A<th>B<th>C<tr><td>1<td>in {inner} it<td>3<tr><td>4<td>5<td>6</table>"
-    assert rows(page) == ["A | B | C", "A: 1; B: in", "X | Y", "X: 7; Y: 8", "B: it; C: 3", "A: 4; B: 5; C: 6"]
+    assert rows(page) == ["A | B | C", "A: 1; B: in", "X | Y", "X: 7; Y: 8", "it", "3", "A: 4; B: 5; C: 6"]
+
+
+def test_a_page_laid_out_by_tables_keeps_its_structure_after_the_first_within():
+    page = "<table><tr><td>Menu<td><table><tr><td>Path</table><h1>A</h1><p>One.<ul><li>two</ul><pre>a\n b</pre></table>"
+    assert [(kind, text) for kind, _, _, text in shown(parse_html(page, ParseLimits()))] == [
+        ("table_row", "Menu"),
+        ("table_row", "Path"),
+        ("heading", "A"),
+        ("paragraph", "One."),
+        ("list_item", "- two"),
+        ("code", "a\n b"),
+    ]
 
 
 def test_rows_and_cells_need_no_end():
