@@ -39,7 +39,7 @@ _PARTED_AFTER = re.compile(r"\s*[|\u00b7\u2022]")
 _CHAPTER = re.compile(
     r"(?:chapter|section|appendix|kapitel|abschnitt|anhang)\s+\w{1,5}\s*[.:]\s+[^\W\d_]\S*\s+[^\W\d_]", re.IGNORECASE
 )
-_FIELD = re.compile(r"([^\W\d_][^:]{0,40}):\s")
+_FIELD = re.compile(r"([^\W\d_][^:]{0,40}?)(?::\s|\s\d[\d.,]*\Z)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
@@ -48,6 +48,7 @@ class _Name(NamedTuple):
 
     edge: str
     text: str
+    title: str = ""  # what stands around the number, unless that says that it is a page's
     needs_cut: bool = False  # a running line only when it stands in the middle of sentences
 
 
@@ -56,6 +57,7 @@ def without_running_lines(pages: Sequence[list[str]]) -> Iterator[list[str]]:
     named = [dict(_edges(lines, number)) for number, lines in enumerate(pages, start=1)]
     counts = Counter(name for page in named for name in set().union(*page.values()))
     values = Counter(_field(name) for name in counts)
+    titles = Counter((name.edge, name.title) for name in counts.elements())
     cuts = Counter(name for number, page in enumerate(named) for name in _cutting(pages, number, page))
     said: set[_Name] = set()
     for lines, page in zip(pages, named, strict=True):
@@ -65,6 +67,7 @@ def without_running_lines(pages: Sequence[list[str]]) -> Iterator[list[str]]:
                 name
                 for name in names
                 if counts[name] >= _RUNNING_PAGES
+                and (not name.title or 2 * counts[name] > titles[name.edge, name.title])  # "Total hours 7" is no page
                 and (not name.needs_cut or cuts[name] >= _CUT_PAGES)
                 and (not _field(name) or values[_field(name)] == 1)
             }
@@ -107,7 +110,7 @@ def _counted(line: str, page: int, edge: str) -> Iterator[_Name]:
             yield _Name(edge, text)
         elif is_near and not bare and _is_titled(before, after):
             is_sure = edge == "bottom" or _PARTED_BEFORE.search(before) or _PARTED_AFTER.match(after)
-            yield _Name(edge, text, needs_cut=not (is_sure or _CHAPTER.match(before)))
+            yield _Name(edge, text, f"{before}\n{after}", needs_cut=not (is_sure or _CHAPTER.match(before)))
 
 
 def _is_titled(before: str, after: str) -> bool:

@@ -111,6 +111,14 @@ def test_what_is_said_of_several_records_with_one_value_or_another_stays():
     assert kept == [pages[0], *(page[:-1] for page in pages[1:])]
 
 
+def test_a_number_that_follows_the_pages_only_now_and_then_stays():
+    hours = (4, 5, 6, 6, 7, 9, 8, 5, 6)  # on the first pages as a page's number would be, three further on, and so on
+    pages = [[f"Of day {hour} {number}", "done", f"Total hours {hour}"] for number, hour in enumerate(hours)]
+    pages = [[f"{first} in all", f"of {first}", first, *rest] for first, *rest in pages]
+    kept = [line for page in without_running_lines(pages) for line in page]
+    assert [line for line in kept if line.startswith("Total")] == [page[-1] for page in pages]
+
+
 def test_the_few_lines_of_a_short_page_are_not_all_at_its_edge():
     pages = [[f"Receipt {number}", "Paid in full.", f"With thanks to {name}"] for number, name in enumerate("abcd")]
     assert list(without_running_lines(pages)) == pages
