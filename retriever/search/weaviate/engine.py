@@ -7,8 +7,8 @@ it, and looks a version up on the network.
 Whatever is asked here may be asked twice: an object's id follows from its chunk's, what is deleted stays so. A call
 that found nobody is made once more when there is time for it: a write outlives a restart, a search has no such time.
 
-Does not: pool several channels, or send keepalive pings, which Weaviate answers
-with GOAWAY. A peer that hangs is noticed by each call's deadline.
+Does not: pool several channels. A peer that hangs is noticed by each call's deadline; one that is gone without a word
+(a node that died, packets that are dropped) some seconds after it stopped to acknowledge.
 """
 
 from __future__ import annotations
@@ -37,7 +37,14 @@ from retriever.search.tls import PUBLIC, StoreTls
 from retriever.search.weaviate.failures import PLACE, is_lost, refused, translated
 
 _MAX_MESSAGE_BYTES: Final = 100 << 20  # Weaviate's own limit, both ways
+# A Go server without a policy of its own, as Weaviate's, answers pings oftener than every five minutes with GOAWAY. The
+# pings are not what is wanted: gRPC sets TCP_USER_TIMEOUT, to the second figure, only where there is keepalive (gRFC
+# A18). Without it the kernel sends again for some fifteen minutes before anybody connects anew.
+_KEEPALIVE_MS: Final = 310_000
+_GONE_MS: Final = 5_000
 _OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", _GONE_MS),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's own: 4 to 5 s after a restart; these: .2 to .4
