@@ -172,13 +172,18 @@ class Breaker:
             await self.call(work)
 
     @asynccontextmanager
-    async def guard(self) -> AsyncIterator[None]:
-        """Around one call, also one that ends in another task than it began in (a stream that is closed late)."""
+    async def guard(self, *, judges_lateness: bool = True) -> AsyncIterator[None]:
+        """Around one call, also one that ends in another task than it began in (a stream that is closed late).
+
+        Args:
+            judges_lateness: False for a call that had hardly any time: that it was late then says nothing.
+        """
         entry = self._begin()
         try:
             yield
         except BaseException as exc:
-            self._end(entry, exc)
+            is_excused = not judges_lateness and isinstance(exc, DeadlineExceeded | TimeoutError)
+            self._end(entry, asyncio.CancelledError() if is_excused else exc)
             raise
         self._end(entry, None)
 

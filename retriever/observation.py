@@ -1,7 +1,8 @@
 """Around what a retrieval asks and can do without: a breaker that stops asking one that fails, and numbers.
 
 It is given a little less time than there is, so that its being late ends here, as a failure the breaker counts, and not
-as a cancellation from above, which says nothing about it.
+as a cancellation from above, which says nothing about it. The lateness of a call that had next to no time says nothing
+either: callers with tiny deadlines, or a slow embedder, would shut a healthy store off for everybody.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from chassis.telemetry import Metric, Telemetry
 
 T = TypeVar("T")
 
+FAIR_S: Final = 0.1  # a call that begins with less than this is not the store's to answer for; stores take 5 to 30 ms
 SHARE: Final = 0.95  # of the time left: 12 ms of a 250 ms timebox, more than a busy machine keeps the loop waiting
 
 
@@ -43,7 +45,7 @@ class Observation:
         """What `ask` returns in its share of the budget. Raises the same, the breaker's error and DeadlineExceeded."""
         inner = budget.within(budget.remaining_s() * SHARE)
         with self._timed():
-            async with self._breaker:
+            async with self._breaker.guard(judges_lateness=budget.remaining_s() >= FAIR_S):
                 try:
                     async with asyncio.timeout(inner.remaining_s()):
                         return await ask(inner)

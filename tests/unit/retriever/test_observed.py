@@ -63,8 +63,26 @@ class TestALeg:
         leg, breaker = self.observed(inner, telemetry)
         for _ in range(10):
             with pytest.raises(DeadlineExceeded):
-                await leg.search("x", SCOPE, 5, budget=Budget.of(0.005))
+                await leg.search("x", SCOPE, 5, budget=Budget.of(0.11))
         assert (inner.was_cancelled, breaker.state) == (True, State.OPEN)
+
+    async def test_callers_with_tiny_deadlines_do_not_shut_it_off_for_everybody(self, telemetry):
+        inner = FakeLeg([make_hit("a")])
+        inner.ready = asyncio.Event()
+        leg, breaker = self.observed(inner, telemetry)
+        for _ in range(20):
+            with pytest.raises(DeadlineExceeded):
+                await leg.search("x", SCOPE, 5, budget=Budget.of(0.002))
+        assert breaker.state is State.CLOSED
+        inner.ready.set()
+        assert await leg.search("x", SCOPE, 5, budget=Budget.of(5))
+
+    async def test_one_that_is_down_is_so_for_callers_with_tiny_deadlines_too(self, telemetry):
+        leg, breaker = self.observed(FakeLeg(failure=SearchUnavailable("down")), telemetry)
+        for _ in range(10):
+            with pytest.raises(SearchUnavailable):
+                await leg.search("x", SCOPE, 5, budget=Budget.of(0.05))
+        assert breaker.state is State.OPEN
 
     async def test_it_is_given_up_before_its_callers_timebox_ends(self, telemetry):
         inner = FakeLeg()
