@@ -11,9 +11,11 @@ Borders are not set greedily: of all ways to cut a stretch at sentence ends, the
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from chassis.errors import DocumentTooLarge
 from embedding.ports import TokenSpans
 from retriever.documents import ChunkDraft, ParsedDocument, TextBlock
 from retriever.ingest.parsing.text import MAX_TITLE_CHARS, heading_name
@@ -47,6 +49,8 @@ class ChunkingPolicy:
 DEFAULT_POLICY = ChunkingPolicy()
 CHUNKER_VERSION = "1"
 SECTION_SEPARATOR = " > "
+# Choosing borders takes some 50 us a unit where units are shortest. A book of 3,000 pages has 100,000 sentences.
+MAX_UNITS = 400_000
 # More white space than this inside a chunk would make its characters unbounded though its tokens are not.
 MAX_GAP_CHARS = 256
 
@@ -76,9 +80,14 @@ def chunk(
         policy: Sizes.
     Returns:
         Drafts in document order; empty only for a text without any character that is not white.
+    Raises:
+        DocumentTooLarge: it has more than MAX_UNITS sentences, rows and lines.
     """
     measure = Measure(parsed.text, tokens or EstimatedSpans())
-    units = list(_units(parsed, measure, policy))
+    units = list(itertools.islice(_units(parsed, measure, policy), MAX_UNITS + 1))
+    if len(units) > MAX_UNITS:
+        said = f"the document has more than {MAX_UNITS} sentences and rows: split it"
+        raise DocumentTooLarge(said, metadata={"max_units": str(MAX_UNITS)})
     context = _Context(title, tokens or EstimatedSpans(), policy)
     drafts: list[ChunkDraft] = []
     for stretch in _stretches(units, policy):

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chassis.errors import DocumentTooLarge
 from retriever.documents import ParsedDocument, TextBlock
+from retriever.ingest import chunking
 from retriever.ingest.chunking import DEFAULT_POLICY, ChunkingPolicy, chunk
 from retriever.ingest.parsing.limits import ParseLimits
 from retriever.ingest.parsing.markdown import parse_markdown
@@ -33,6 +35,14 @@ class LettersAsTokens:
 
     def count(self, text: str) -> int:
         return len(self.spans(text))
+
+
+def test_a_document_of_too_many_rows_is_refused_before_it_holds_a_thread_for_minutes(monkeypatch):
+    monkeypatch.setattr(chunking, "MAX_UNITS", 50)
+    parsed = parse_markdown("\n\n".join("7" for _ in range(50)), ParseLimits())
+    assert chunk(parsed, title="", tokens=None)
+    with pytest.raises(DocumentTooLarge, match="more than 50 sentences and rows: split it"):
+        chunk(parse_markdown("\n\n".join("7" for _ in range(51)), ParseLimits()), title="", tokens=None)
 
 
 SMALL = ChunkingPolicy(
