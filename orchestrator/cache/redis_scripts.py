@@ -72,12 +72,22 @@ return #oldest / 2
 # ARGV: name
 EVICT = f"""#!lua flags=allow-oom
 {_DROP}
-local prefix, name = KEYS[1], ARGV[1]
-if redis.call('TYPE', prefix .. 'name:' .. name).ok ~= 'string' then return 0 end
-local entry = redis.call('GET', prefix .. 'name:' .. name)
-local key = prefix .. 'entry:' .. entry
-if redis.call('TYPE', key).ok ~= 'hash' or redis.call('HGET', key, 'name') ~= name then return 0 end
+local prefix, name, recent = KEYS[1], ARGV[1], KEYS[1] .. 'recent'
+local function is_named(entry)
+  local key = prefix .. 'entry:' .. entry
+  return redis.call('TYPE', key).ok == 'hash' and redis.call('HGET', key, 'name') == name
+end
+local is_kept = redis.call('TYPE', recent).ok == 'zset'
+local alias = prefix .. 'name:' .. name
+local entry = redis.call('TYPE', alias).ok == 'string' and redis.call('GET', alias)
+if not entry and is_kept then
+  -- Short of memory, Redis may have let go of the name alone, which nobody reads, and kept what is served.
+  for _, each in ipairs(redis.call('ZRANGE', recent, 0, -1)) do
+    if is_named(each) then entry = each break end
+  end
+end
+if not entry or not is_named(entry) then return 0 end
 drop(prefix, entry)
-if redis.call('TYPE', prefix .. 'recent').ok == 'zset' then redis.call('ZREM', prefix .. 'recent', entry) end
+if is_kept then redis.call('ZREM', recent, entry) end
 return 1
 """

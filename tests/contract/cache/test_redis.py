@@ -225,6 +225,15 @@ async def test_random_bytes_under_every_key_of_ours_are_misses_until_the_next_pu
     assert len(await cache.similar(KEY, unit(1), 5, budget=budget())) == 1
 
 
+async def test_an_answer_whose_name_redis_let_go_of_is_evicted_all_the_same(client):
+    cache = over(client)
+    await fill(cache, 3)
+    await client.delete(*[each async for each in client.scan_iter(match=f"{PREFIX}name:*")])
+    assert await cache.evict("acme", "docs", "a-1", budget=budget())
+    assert await kept(cache, 3) == [0, 2]
+    assert not await cache.evict("acme", "docs", "a-1", budget=budget())
+
+
 async def test_a_name_that_was_forged_evicts_nothing(client):
     cache = over(client)
     await cache.put(KEY, answer("a-1"), budget=budget())
