@@ -22,7 +22,7 @@ from gateway.exchange import Exchange
 from gateway.json_faults import Json
 from gateway.json_message import dump, parse_json
 from gateway.replay import Event
-from gateway.sse import ERROR_EVENT, EventStreams, frame
+from gateway.sse import ERROR_EVENT, EventStreams, frame, marker
 from gateway.upstream import Upstream, method_named
 
 LIST_PAGE = 1_000  # the most a page may have
@@ -123,6 +123,7 @@ class TokenEncoder:
         match event.WhichOneof("event"):
             case "answer_started":
                 self._answer.started.CopyFrom(event.answer_started)
+                return marker(event_id)  # who loses the connection before the first token must not ask again either
             case "retrieval_completed":
                 self._answer.retrieval.CopyFrom(event.retrieval_completed)
             case "citation_added":

@@ -68,6 +68,11 @@ def frame(name: str, data: str, event_id: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
+def marker(event_id: str) -> bytes:
+    """An id alone: what a reader resumes after, and an event for nobody (HTML standard 9.2.6)."""
+    return f"id: {event_id}\n\n".encode()
+
+
 class EventStreams:
     """Serves answers as event streams.
 

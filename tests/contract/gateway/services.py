@@ -103,7 +103,8 @@ def events_of(request, answer_id: str) -> list[ask_pb.StreamAskResponse]:
 
 
 class Orchestrator(ask_rpc.OrchestratorServiceServicer):
-    """Questions: "wait ..." blocks, "busy" is shed, "broken ..." breaks in mid-stream, "bug" is a bug of ours.
+    """Questions: "wait ..." blocks, "busy" is shed, "broken ..." breaks in mid-stream, "lost" before the first word,
+    "bug" is a bug of ours.
 
     "twice ..." cites its source again, with another quote.
     """
@@ -134,12 +135,12 @@ class Orchestrator(ask_rpc.OrchestratorServiceServicer):
             raise CredentialsMissing("credentials are needed")
         events = events_of(request, f"a{self._seen.asks}")
         try:
-            for event in events[:4]:
+            for event in events[: 1 if word == "lost" else 4]:
                 yield event
             if word == "wait":
                 self._seen.started.set()
                 await self._seen.release.wait()
-            if word == "broken":
+            if word in {"broken", "lost"}:
                 raise Overloaded("the model is gone; try again", retry_after_s=1)
             if word == "endless":
                 return

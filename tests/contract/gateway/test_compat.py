@@ -159,6 +159,15 @@ async def test_an_event_source_that_reconnects_does_not_ask_again(client, seen):
     assert seen.asks == 1
 
 
+async def test_an_event_source_that_reconnects_before_the_first_token_does_not_ask_again(client, seen):
+    first = await client.get("/v1/ask/stream", params={"prompt": "lost"})
+    assert first.text.startswith("id: a1:1\n\n")
+    assert [name for name, _ in events_in(first.text)] == ["error"]
+    again = await client.get("/v1/ask/stream", params={"prompt": "lost"}, headers={"last-event-id": "a1:1"})
+    assert again.status_code != 200  # with which an EventSource gives up
+    assert seen.asks == 1
+
+
 async def test_retrieve_has_the_originals_passages(client, seen):
     response = await client.post("/v1/retrieve", json={"text": "leave", "filters": {"source": "handbook"}, "topK": 0})
     [passage] = response.json()
