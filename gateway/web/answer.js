@@ -25,7 +25,7 @@ export class AnswerView {
   #actions = el("div.turn-actions");
 
   /**
-   * @param {{question: string, details: string, collection: string, onOnly: (documentId: string) => void,
+   * @param {{question: string, details: string, collection: string, onOnly: (documentId: string, collection: string) => void,
    *   onAgain: (change?: {cachePolicy: string}) => void}} context
    */
   constructor(context) {

@@ -15,9 +15,13 @@ export class Collections {
   #known = [];
   #current = String(read(KEY, DEFAULT));
 
-  /** @param {HTMLSelectElement} select @param {(collection: object|null) => void} onChange */
-  constructor(select, onChange) {
+  /**
+   * @param {HTMLSelectElement} select
+   * @param {{onChosen: () => void, onChange: (collection: object|null) => void}} told `onChosen`: it is another one now.
+   */
+  constructor(select, { onChosen, onChange }) {
     this.select = select;
+    this.onChosen = onChosen;
     this.onChange = onChange;
     select.addEventListener("change", () => this.#chosen(select.value));
     this.#render();
@@ -41,6 +45,7 @@ export class Collections {
   choose(name) {
     this.#current = name;
     write(KEY, name);
+    this.onChosen();
     this.#render();
     this.onChange(this.#known.find((one) => one.collection === name) ?? null);
   }

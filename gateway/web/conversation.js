@@ -17,7 +17,7 @@ export class Conversation {
   #head = byId("answers-head");
 
   /**
-   * @param {{onOnly: (documentId: string) => void, onAsked: (ask: object) => void,
+   * @param {{onOnly: (documentId: string, collection: string) => void, onAsked: (ask: object) => void,
    *   onCompleted: (started: object, completed: object) => void, onFailed: (error: ApiError) => void}} context
    */
   constructor(context) {

@@ -135,7 +135,7 @@ export class Documents {
       {},
       el(
         "button.row-button",
-        { type: "button", title: "Ask this document only", on: { click: () => this.context.onOnly(documentId) } },
+        { type: "button", title: "Ask this document only", on: { click: () => this.context.onOnly(documentId, this.context.collection()) } },
         el("span.row-title", {}, name),
         el(
           "span.row-where",

@@ -117,10 +117,14 @@ export class Filters {
     this.#fieldChanged();
   }
 
+  everyDocument() {
+    this.chips = this.#chips.filter((chip) => chip.field !== "document_id");
+  }
+
   /** Answer from one document only; it takes the place of another one named before. */
   only(documentId) {
-    const others = this.#chips.filter((chip) => chip.field !== "document_id");
-    this.chips = [...others, { field: "document_id", operator: "OPERATOR_EQ", type: "string", values: [documentId] }];
+    this.everyDocument();
+    this.chips = [...this.#chips, { field: "document_id", operator: "OPERATOR_EQ", type: "string", values: [documentId] }];
   }
 
   #toggle(isOpen) {

@@ -19,7 +19,8 @@ const filters = new Filters();
 const totals = new Totals(byId("totals"));
 const library = startLibraryButton(byId("open-library"));
 
-const only = (documentId) => {
+const only = (documentId, collection) => {
+  if (collection !== collections.current) collections.choose(collection);
   filters.only(documentId);
   library.close();
   composer.focus();
@@ -32,9 +33,12 @@ const documents = new Documents(byId("panel-documents"), {
   onChanged: () => refresh(),
 });
 
-const collections = new Collections(byId("collection"), (collection) => {
-  filters.setFields(collection?.fields ?? {});
-  documents.load();
+const collections = new Collections(byId("collection"), {
+  onChosen: () => filters.everyDocument(), // an id names another document there, or none
+  onChange: (collection) => {
+    filters.setFields(collection?.fields ?? {});
+    documents.load();
+  },
 });
 
 const history = new History(byId("panel-history"), (entry) => {

@@ -11,7 +11,7 @@ const STEP = 2500; // characters shown before and after the passage, and added b
 
 /**
  * @param {{collection: string, sources: object[], quotes: Map<number, object[]>, marker: number, quote: object|null,
- *   onOnly: (documentId: string) => void}} what `quotes` of each marker; `quote`: where to begin, null for the first.
+ *   onOnly: (documentId: string, collection: string) => void}} what `quotes` of each marker; `quote`: where to begin, null for the first.
  */
 export function openReader(what) {
   new Reader(what).show();
@@ -59,7 +59,7 @@ class Reader {
   #foot(source) {
     const only = () => {
       this.dialog.close();
-      this.onOnly(source.documentId);
+      this.onOnly(source.documentId, this.collection);
     };
     return el(
       "div.reader-foot",
@@ -105,7 +105,7 @@ export function openDocument({ collection, document: known, onOnly }) {
   const dialog = openDialog({ title: "Document", body, kind: "drawer", onClose: () => aborter.abort() });
   only.addEventListener("click", () => {
     dialog.close();
-    onOnly(known.documentId);
+    onOnly(known.documentId, collection);
   });
   const step = { source, quotes: [], quote: null };
   load(collection, known.documentId, aborter.signal).then((loaded) => fillText(text, head, { ...step, ...loaded }));

@@ -99,3 +99,28 @@ async def test_a_source_can_be_asked_alone(page: Page, scene: Scene) -> None:
     await page.click("text=Ask only this")
     await expect(page.locator(".chip")).to_have_text("document_id is caching.md")
     await expect(page.locator("#question")).to_be_focused()
+
+
+async def test_a_source_of_another_collection_is_asked_where_it_is(page: Page) -> None:
+    await ask(page)
+    await name_collection(page, "handbook")
+    await page.click(".source-title")
+    await page.click("text=Ask only this")
+    await expect(page.locator("#collection")).to_have_value("docs")
+    await expect(page.locator(".chip")).to_have_text("document_id is caching.md")
+
+
+async def test_a_document_is_not_asked_for_in_a_collection_chosen_afterwards(page: Page) -> None:
+    await ask(page)
+    await page.click(".source-title")
+    await page.click("text=Ask only this")
+    await expect(page.locator(".chip")).to_have_count(1)
+    await name_collection(page, "handbook")
+    await expect(page.locator(".chip")).to_have_count(0)
+
+
+async def name_collection(page: Page, name: str) -> None:
+    await page.select_option("#collection", label="New collection")
+    await page.fill("#collection-name", name)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#collection")).to_have_value(name)
