@@ -45,4 +45,10 @@ first_of() {
     die "none of these is installed: $*"
 }
 
+# The API key of a role (asker, ingester, operator), nothing where none was made.
+key_of() {
+    kubectl --namespace "$NAMESPACE" get secret askmesh-tokens --ignore-not-found --output "jsonpath={.data.$1}" |
+        base64 --decode
+}
+
 image_of() { echo "${REGISTRY}/askmesh-$1:${TAG}"; }

@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../.."
 source deploy/scripts/common.sh
 
 deploy/scripts/preflight.sh deploy
+say "Where a key is asked for (\"Access token\" on the page), this one may ask:"
+say "  kubectl --namespace $NAMESPACE get secret askmesh-tokens --output jsonpath={.data.asker} | base64 --decode"
 kubectl --namespace "$NAMESPACE" port-forward service/gateway 8080:8080 &
 kubectl --namespace "$NAMESPACE" port-forward service/orchestrator 50051:50051 &
 trap 'jobs -p | xargs -r kill 2> /dev/null || true' EXIT

@@ -7,8 +7,10 @@ state.json, what exists because an earlier call created it: `describe` fails unt
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,10 @@ def kubectl(state: dict[str, Any], given: str) -> tuple[int, str]:
         return 0, '{\n  "clientVersion": {\n    "gitVersion": "v1.35.4"\n  }\n}'
     if ARGUMENTS[0] == "kustomize":
         return 0, OVERLAY.format(registry=os.environ["REGISTRY"], tag=os.environ["TAG"])
+    if "port-forward" in ARGUMENTS:
+        return forwarded(int(ARGUMENTS[-1].split(":")[0]))
+    if ARGUMENTS[2:5] == ["get", "secret", "askmesh-tokens"]:
+        return 0, base64.b64encode(f"key of {ARGUMENTS[-1].split('.')[-1].rstrip('}')}".encode()).decode()
     if ARGUMENTS[:2] == ["get", "--raw"]:
         return int(bool(state.get("no cluster"))), "ok"
     if ARGUMENTS[0] == "-n" and ARGUMENTS[2:4] == ["get", "secrets"]:
@@ -94,6 +100,14 @@ def kubectl(state: dict[str, Any], given: str) -> tuple[int, str]:
             state.setdefault(f"secrets of {made['metadata']['namespace']}", []).append(
                 f"secret/{made['metadata']['name']}"
             )
+    return 0, ""
+
+
+def forwarded(port: int) -> tuple[int, str]:
+    """Open until somebody has looked."""
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        listener.settimeout(20)
+        listener.accept()
     return 0, ""
 
 

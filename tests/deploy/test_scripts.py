@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from askmesh.rig import catalogue
+from askmesh.rig.ports import free_ports
 from tests.rig import missing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -366,6 +367,19 @@ def test_a_developers_cluster_is_built_made_filled_and_deployed_in_this_order(ma
         == built
         == [f"localhost/askmesh-{name}:v7" for name in ("gateway", "orchestrator", "retriever", "ingest")]
     )
+
+
+@pytest.mark.parametrize(("given", "sent"), [(None, "key of ingester"), ("a token of mine", "a token of mine")])
+def test_documents_are_sent_with_the_key_that_was_made_for_it(machine, given, sent):
+    python = machine.bin / "python-standin"
+    python.write_text('#!/bin/sh\necho "$ASKMESH_CLIENT_TARGET $ASKMESH_CLIENT_TOKEN: $*"\n')
+    python.chmod(0o755)
+    [port] = free_ports(1)
+
+    done = machine.run("ingest.sh", "manuals", PYTHON=str(python), INGEST_PORT=str(port), INGEST_TOKEN=given)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"127.0.0.1:{port} {sent}: -m askmesh ingest manuals\n"
 
 
 def test_a_developers_cluster_goes_away_and_twice_is_no_error(machine):
