@@ -10,6 +10,7 @@ import gzip
 import os
 import sys
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def readable(name: str) -> Iterator[None]:
             yield
     except FileNotFoundError:
         raise DocumentUnreadable(f"{name}: there is no such file") from None
-    except (OSError, EOFError) as exc:
+    except (OSError, EOFError, zlib.error) as exc:  # a damaged .gz is any of them, by where the damage is
         raise DocumentUnreadable(f"{name}: cannot be read; check the name, the credentials and the file") from exc
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from askmesh.manifest import Entry, Shard, entries_below, read_manifest
@@ -89,3 +91,17 @@ def test_a_file_is_whole_or_not_there(tmp_path, name):
         with pytest.raises(DocumentUnreadable), open_read(place + "2") as file:
             file.read()
     assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"url-{name}"]
+
+
+@pytest.mark.parametrize(
+    "position",
+    [0, 12, -8],  # the file's magic number, its first deflate block, its checksum
+)
+def test_a_damaged_manifest_is_unreadable_wherever_the_damage_is(tmp_path, position):
+    lines = "\n".join(Entry(f"d{n}.md", f"/nowhere/d{n}.md", n, f"tag{n}").line for n in range(200))
+    packed = bytearray(gzip.compress(lines.encode(), mtime=0))
+    packed[position] ^= 0xFF
+    manifest = tmp_path / "m.jsonl.gz"
+    manifest.write_bytes(packed)
+    with pytest.raises(DocumentUnreadable):
+        list(read_manifest(str(manifest), Shard(0, 1)))
