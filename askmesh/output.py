@@ -14,8 +14,9 @@ from rich.table import Table
 from askmesh.answers import Answer, Completed, Started
 from chassis.errors import BackendUnavailable, InvalidRequest, RagError
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# No emoji codes: what is printed is other people's text, in which `tcp:1234:80` is an address.
+console = Console(highlight=False, soft_wrap=True, emoji=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def print_json(value: object) -> None:

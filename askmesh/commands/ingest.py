@@ -130,7 +130,7 @@ async def ingest_with_progress(
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[current]}"),
+        TextColumn("{task.fields[current]}", markup=False),  # an id; a column's markup has emoji codes in it
         console=errors,
         transient=True,
         disable=is_quiet,
@@ -138,7 +138,7 @@ async def ingest_with_progress(
         task = progress.add_task("ingest", total=len(files), current="")
         async for result in client.ingest(files):
             results.append(result)
-            progress.update(task, advance=1, current=escape(result.document_id[-40:]))
+            progress.update(task, advance=1, current=result.document_id[-40:])
             if result.error is not None:
                 progress.console.print(
                     f"[red]{escape(result.document_id)}[/red]: {escape(result.error.reason)}: "
