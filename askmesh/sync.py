@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from rag.orchestrator.v1 import orchestrator_pb2 as ask_pb
 from rag.retriever.v1 import backup_pb2
@@ -16,8 +14,7 @@ from askmesh.answers import Answer, Event
 from askmesh.client import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, INGEST_TIMEOUT_S, AsyncClient
 from askmesh.documents import Collection, Document, DocumentFile, IngestResult
 from askmesh.filters import Condition
-
-T = TypeVar("T")
+from askmesh.loop_thread import LoopThread
 
 
 class Client:
@@ -34,14 +31,12 @@ class Client:
         token: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="askmesh-client", daemon=True)
-        self._thread.start()
+        self._loop = LoopThread("askmesh-client")
 
         async def connect() -> AsyncClient:  # the channel belongs to the loop it is made on
             return AsyncClient(target, collection=collection, token=token, timeout_s=timeout_s)
 
-        self._client = self._wait(connect())
+        self._client = self._loop.wait(connect())
 
     def __enter__(self) -> Self:
         return self
@@ -52,13 +47,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the channel and end the thread; idempotent."""
-        if self._loop.is_closed():
-            return
-        self._wait(self._client.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Close the channel and end the thread; idempotent. Calls under way, and later ones, raise Cancelled."""
+        self._loop.close(self._client.close)
 
     def ask(
         self,
@@ -73,7 +63,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Answer:
         """See AsyncClient.ask."""
-        return self._wait(
+        return self._loop.wait(
             self._client.ask(
                 question,
                 collection=collection,
@@ -99,7 +89,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Iterator[Event]:
         """See AsyncClient.stream."""
-        return self._iterate(
+        return self._loop.iterate(
             self._client.stream(
                 question,
                 collection=collection,
@@ -124,7 +114,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> search_pb.RetrieveResponse:
         """See AsyncClient.search."""
-        return self._wait(
+        return self._loop.wait(
             self._client.search(
                 query,
                 collection=collection,
@@ -144,37 +134,37 @@ class Client:
         timeout_s: float = INGEST_TIMEOUT_S,
     ) -> Iterator[IngestResult]:
         """See AsyncClient.ingest."""
-        return self._iterate(self._client.ingest(documents, collection=collection, timeout_s=timeout_s))
+        return self._loop.iterate(self._client.ingest(documents, collection=collection, timeout_s=timeout_s))
 
     def documents(self, *, collection: str = "", filter: Condition | None = None) -> Iterator[Document]:
         """See AsyncClient.documents."""
-        return self._iterate(self._client.documents(collection=collection, filter=filter))
+        return self._loop.iterate(self._client.documents(collection=collection, filter=filter))
 
     def document(self, document_id: str, *, collection: str = "", with_text: bool = False) -> Document:
         """See AsyncClient.document."""
-        return self._wait(self._client.document(document_id, collection=collection, with_text=with_text))
+        return self._loop.wait(self._client.document(document_id, collection=collection, with_text=with_text))
 
     def delete(self, document_id: str, *, collection: str = "") -> int:
         """See AsyncClient.delete."""
-        return self._wait(self._client.delete(document_id, collection=collection))
+        return self._loop.wait(self._client.delete(document_id, collection=collection))
 
     def collections(self) -> Iterator[Collection]:
         """See AsyncClient.collections."""
-        return self._iterate(self._client.collections())
+        return self._loop.iterate(self._client.collections())
 
     def collection(self, collection: str = "") -> Collection:
         """See AsyncClient.collection."""
-        return self._wait(self._client.collection(collection))
+        return self._loop.wait(self._client.collection(collection))
 
     def delete_collection(self, collection: str) -> None:
         """See AsyncClient.delete_collection."""
-        self._wait(self._client.delete_collection(collection))
+        self._loop.wait(self._client.delete_collection(collection))
 
     def export_collection(
         self, collection: str, *, timeout_s: float = INGEST_TIMEOUT_S
     ) -> Iterator[backup_pb2.ExportCollectionResponse]:
         """See AsyncClient.export_collection."""
-        return self._iterate(self._client.export_collection(collection, timeout_s=timeout_s))
+        return self._loop.iterate(self._client.export_collection(collection, timeout_s=timeout_s))
 
     def import_collection(
         self,
@@ -186,35 +176,10 @@ class Client:
         timeout_s: float = INGEST_TIMEOUT_S,
     ) -> Iterator[backup_pb2.ImportProgress | Collection]:
         """See AsyncClient.import_collection."""
-        return self._iterate(
+        return self._loop.iterate(
             self._client.import_collection(collection, data, replace=replace, reembed=reembed, timeout_s=timeout_s)
         )
 
     def evict(self, answer_id: str, *, collection: str = "") -> None:
         """See AsyncClient.evict."""
-        self._wait(self._client.evict(answer_id, collection=collection))
-
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:  # an interrupt here must stop the call there too
-            future.cancel()
-            raise
-
-    def _iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
-        async def step() -> tuple[bool, T | None]:
-            async for item in source:
-                return True, item
-            return False, None
-
-        try:
-            while True:
-                found, item = self._wait(step())
-                if not found:
-                    return
-                yield item  # type: ignore[misc]  # found says that there is one
-        finally:
-            close = getattr(source, "aclose", None)
-            if close is not None:
-                self._wait(close())
+        self._loop.wait(self._client.evict(answer_id, collection=collection))
