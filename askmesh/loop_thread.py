@@ -42,16 +42,24 @@ class LoopThread:
 
     def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
         """Its items; it is closed when the iterator is left."""
+        turn = asyncio.Lock()  # an interrupted step ends before the source is closed: none closes while it runs
+        current: asyncio.Task[Any] | None = None
 
         async def step() -> tuple[bool, T | None]:
-            async for item in source:
-                return True, item
-            return False, None
+            nonlocal current
+            current = asyncio.current_task()
+            async with turn:
+                async for item in source:
+                    return True, item
+                return False, None
 
         async def close() -> None:
-            closing = getattr(source, "aclose", None)
-            if closing is not None:
-                await closing()
+            if current is not None:  # an interrupt may come when a step is submitted and `wait` has no future yet
+                current.cancel()
+            async with turn:
+                closing = getattr(source, "aclose", None)
+                if closing is not None:
+                    await closing()
 
         try:
             while True:

@@ -1,10 +1,12 @@
-"""The synchronous client is left in every way: closed under a call, used after its end."""
+"""The synchronous client is left in every way: closed under a call, used after its end, interrupted."""
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import grpc
 import pytest
@@ -108,3 +110,22 @@ def test_a_stream_is_left_quietly_after_its_client(slow):
         events = client.stream("why?")
         next(events)
     events.close()
+
+
+@pytest.mark.parametrize("listing", ["stream", "documents"])
+def test_an_interrupt_stops_the_call_and_is_seen_as_itself(slow, listing):
+    def interrupt():
+        slow.is_waiting.wait(PATIENCE_S)
+        asked_on.wait(PATIENCE_S)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    asked_on = threading.Event()
+    interrupter = threading.Thread(target=interrupt)
+    with Client(slow.target) as client:
+        items = client.stream("why?") if listing == "stream" else client.documents()
+        with closing(items), pytest.raises(KeyboardInterrupt):  # noqa: PT012  # the thread must not come too early
+            interrupter.start()
+            for _ in items:
+                asked_on.set()
+        interrupter.join(PATIENCE_S)
+        assert slow.has_lost_its_caller.wait(PATIENCE_S)
