@@ -21,7 +21,8 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 def print_json(value: object) -> None:
     """One JSON value on standard output; protobuf messages in their JSON mapping."""
-    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2)
+    print(text.encode("utf-8", "backslashreplace").decode())  # an argument that is no Unicode: \udcff is JSON
 
 
 def plain(value: object) -> object:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import click
 
+from askmesh import exits
 from askmesh.client import AsyncClient
 from askmesh.commands.options import Connection, all_of, connection, filters
 from askmesh.documents import Document
-from askmesh.output import console, print_json, table
+from askmesh.output import console, errors, print_json, table
+from chassis.errors import DocumentNotFound, RagError
 
 T = TypeVar("T")
 
@@ -85,17 +87,40 @@ def delete(
     document_ids: tuple[str, ...],
     connection: Connection,
 ) -> None:
-    """Delete documents; they are gone for every ask that starts afterwards."""
+    """Delete documents; they are gone for every ask that starts afterwards.
 
-    async def remove(client: AsyncClient) -> dict[str, int]:
-        return {name: await client.delete(name) for name in document_ids}
+    Ids that are not there are reported and the others deleted all the same; the exit code is then 4.
+    """
+    outcomes: dict[str, int | RagError] = {}  # what was done, also when something ends it half-way
+    try:
+        _with_client(connection, lambda client: _delete(client, document_ids, connection, outcomes))
+    finally:
+        if connection.is_json:
+            print_json({name: _plain(outcome) for name, outcome in outcomes.items()})
+    if any(isinstance(outcome, DocumentNotFound) for outcome in outcomes.values()):
+        raise click.exceptions.Exit(exits.NOT_FOUND)
 
-    generations = _with_client(connection, remove)
-    if connection.is_json:
-        print_json(generations)
-        return
-    for name, generation in generations.items():
-        console.print(f"Deleted {name} (generation {generation}).", markup=False)
+
+async def _delete(
+    client: AsyncClient, names: Iterable[str], connection: Connection, outcomes: dict[str, int | RagError]
+) -> None:
+    """Fill the outcomes and report each as it happens; whatever but a missing document ends it."""
+    for name in dict.fromkeys(names):
+        try:
+            outcomes[name] = generation = await client.delete(name)
+            if not connection.is_json:
+                console.print(f"Deleted {name} (generation {generation}).", markup=False)
+        except DocumentNotFound as error:
+            outcomes[name] = error
+            errors.print(f"{name}: {error.reason}: {error.message}", markup=False)
+        except RagError as error:
+            outcomes[name] = error
+            raise error.at(name) from None
+
+
+def _plain(outcome: int | RagError) -> object:
+    """The generation, or what was wrong."""
+    return {"reason": outcome.reason, "message": outcome.message} if isinstance(outcome, RagError) else outcome
 
 
 def _with_client(connection: Connection, work: Callable[[AsyncClient], Awaitable[T]]) -> T:

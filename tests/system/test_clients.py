@@ -103,6 +103,48 @@ def test_the_command_line_ingests_a_folder_and_reports_each_failure(installation
     assert [item["documentId"] for item in json.loads(listed.stdout)] == ["good.md", "n\\xff.md"]
 
 
+@pytest.fixture
+def three_documents(installation, tmp_path):
+    """The connection options of a collection with a.md, b.md and c.md."""
+    for name in ("a.md", "b.md", "c.md"):
+        (tmp_path / name).write_text(f"# {name}\n\nThis is {name}.")
+    assert cli(installation, "ingest", str(tmp_path), "-c", "three").returncode == 0
+    return "-c", "three"
+
+
+def left_in(installation, where):
+    listed = cli(installation, "documents", "list", *where, "-o", "json")
+    return [item["documentId"] for item in json.loads(listed.stdout)]
+
+
+def test_a_delete_goes_on_past_ids_that_are_not_there_and_says_so(installation, three_documents):
+    ended = cli(installation, "documents", "delete", "a.md", "typo.md", "c.md", *three_documents)
+    assert ended.returncode == 4
+    assert [line.partition(" (")[0] for line in ended.stdout.splitlines()] == ["Deleted a.md", "Deleted c.md"]
+    assert "typo.md: DOCUMENT_NOT_FOUND" in ended.stderr
+    assert left_in(installation, three_documents) == ["b.md"]
+
+
+def test_a_delete_gives_programs_a_generation_or_an_error_for_each_id(installation, three_documents):
+    ended = cli(installation, "documents", "delete", "a.md", "typo.md", "c.md", "-o", "json", *three_documents)
+    outcomes = json.loads(ended.stdout)
+    assert ended.returncode == 4
+    assert list(outcomes) == ["a.md", "typo.md", "c.md"]
+    assert 0 < outcomes["a.md"] < outcomes["c.md"]
+    assert outcomes["typo.md"]["reason"] == "DOCUMENT_NOT_FOUND"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_delete_that_fails_half_way_says_what_it_did(installation, three_documents, output):
+    ended = cli(installation, "documents", "delete", "a.md", b"\xff", "c.md", "-o", output, *three_documents)
+    assert ended.returncode == 3
+    assert "a.md" in ended.stdout
+    assert "c.md" not in ended.stdout
+    assert "FIELD_INVALID" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert left_in(installation, three_documents) == ["b.md", "c.md"]
+
+
 def test_two_files_of_one_id_are_refused_before_one_replaces_the_other(installation, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
