@@ -6,7 +6,8 @@ the two apart; a reader can, at a glance, and calls the answer wrong.
 Rule 1: an identifier is a word with a digit in it: K4, 2.3.1, CVE-2024-1234, 1912, 5G.
 Rule 2: the same one may be written in more ways than one: without case, with or without hyphens ("K-4", "k4") and
         thousands' commas, a small number as a word, a decade, ordinal or amount by its number ("1990s", "4th", "5km"),
-        a version with or without its v, and a longer version for the line it belongs to (2.3.1 for 2.3).
+        a version with or without its v, a longer version for the line it belongs to (2.3.1 for 2.3), and letters and
+        their number with a blank between or none ("type-2", "Type 2").
 Rule 3: how many is no identifier: "give me 5 reasons" names nothing, "code 5" does. The word before tells.
 Rule 4: when in doubt it is there: a missing identifier makes an answer worse than it looks, never better.
 
@@ -95,20 +96,34 @@ def _ways(identifier: str) -> set[str]:
 def _known(texts: Iterable[str]) -> set[str]:
     known: set[str] = set()
     for text in texts:
-        for token in _tokens(text):
+        for before, token in pairwise(["", *_tokens(text)]):
             if _HAS_DIGIT.search(token):
                 known.update(_names(token))
+                known.update(name for joined in _joined(before, token) for name in _names(joined))
             elif token in _NUMBERS:
                 known.add(_NUMBERS[token])
     return known
+
+
+def _joined(before: str, token: str) -> Iterator[str]:
+    """A number written to the letters before it, to each part of them: "iso/iec", "27001" name iso27001 too."""
+    number = token[1:] if _VERSION.fullmatch(token) else token
+    if number[0].isdigit():
+        yield from (part + number for part in _JOINTS.split(before) if part.isalpha())
 
 
 def _names(token: str) -> Iterator[str]:
     """Everything a token of a text names: itself, its parts, their numbers, the version lines it belongs to."""
     for part in (token, *_JOINTS.split(token)):
         plain = _plain(part)
-        yield plain
+        yield from _lines(plain)
         if measured := _MEASURED.fullmatch(plain):
             yield measured[1]
-        pieces = plain.split(".")
-        yield from (".".join(pieces[:count]) for count in range(1, len(pieces)))
+        if prefixed := _PREFIXED.fullmatch(plain):
+            yield from _lines(prefixed[2])
+
+
+def _lines(version: str) -> Iterator[str]:
+    """2, 2.3 and 2.3.1 for 2.3.1."""
+    pieces = version.split(".")
+    yield from (".".join(pieces[:count]) for count in range(1, len(pieces) + 1))

@@ -43,6 +43,18 @@ def test_identifiers_are_words_with_a_digit(text, found):
         ("Who was Tesla?", "nothing of the kind"),
         ("Give me 5 reasons to leave", "It rains."),
         ("What are the top 10 causes?", "There is rain, and wind."),
+        ("What is type-2 diabetes?", "Type 2 diabetes is common."),
+        ("What does HTTP/2 add?", "HTTP 2 adds streams."),
+        ("Who audits ISO27001?", "ISO 27001:2022 is audited by others."),
+        ("Who audits ISO27001?", "ISO/IEC 27001 is audited by others."),
+        ("Who audits ISO 27001?", "ISO27001 is audited by others."),
+        ("What costs the iPhone15?", "The iPhone 15 costs much."),
+        ("What costs the iPhone 15?", "The iPhone15 costs much."),
+        ("How fast is an RTX 4090?", "The RTX4090 is fast."),
+        ("How fast is an RTX4090?", "The RTX 4090 is fast."),
+        ("What is new in Python3.12?", "Python v3.12.1 mends two faults."),
+        ("What is new in Python 3.12?", "Python3.12.1 mends two faults."),
+        ("Is CVE-2024-1234 fixed?", "CVE 2024-1234 is."),
         ("2 examples of never cached answers", "Partial ones, degraded ones."),
     ],
 )
@@ -55,6 +67,9 @@ def test_the_same_thing_written_otherwise_is_not_missing(question, text):
     [
         ("What does code K4 mean?", "Code K10 is an empty tray, K40 a jam.", ("k4",)),
         ("What is new in 2.3.1?", "Version 2.3 and 2.3.10 and 12.3.1", ("2.3.1",)),
+        ("What does code K4 mean?", "Code K 10 is an empty tray, and 4 of them are jams.", ("k4",)),
+        ("What does code K4 mean?", "Code K 40 is an empty tray, E 4 a jam.", ("k4",)),
+        ("What is type-2 diabetes?", "Type 1 diabetes has 2 stages.", ("type2",)),
         ("What was earned in 2023?", "In 2024 it was much, and 20230 is a number.", ("2023",)),
         ("What does code 4 mean?", "Code 10 is an empty tray.", ("4",)),
         ("What does the table on page 7 say?", "On page 8 it says nothing.", ("7",)),
@@ -75,6 +90,9 @@ def test_another_number_is_not_the_one_asked_for(question, text, absent):
         ("What does code K4 mean?", "See E10.", False),
         ("Do K4 and K10 differ?", "K10 is an empty tray.", False),  # it was asked about
         ("Is CVE-2024-1234 fixed?", "CVE-2023-9 is.", True),
+        ("What is type-2 diabetes?", "Type 2 diabetes is common, unlike type-1 diabetes.", False),
+        ("What is type-2 diabetes?", "Type-1 diabetes has 2 stages.", True),
+        ("What does HTTP/2 add?", "HTTP 2 adds streams; HTTP/1.1 does not.", False),
         ("What was earned in 2023?", "In 2024 it was much.", False),
     ],
 )
