@@ -4,12 +4,15 @@ Rule 1: a stem only has to meet its own inflections ("allies", "allied", "ally")
         is cheaper here than under-stemming: stems are compared within a handful of passages, not a corpus.
 Rule 2: no frequency table ships with the project. What is rare is told from the passages at hand, or from the shape of
         a word: long words, names and numbers are rare in any corpus, the STOP_WORDS frequent in any.
-Rule 3: words of other scripts are compared as they are; of a script without blanks, pairs of its signs are the words.
+Rule 3: a letter and its marks are one letter, however the text encodes them (some PDFs and systems write o and a mark
+        for ö). Words are composed (NFC).
+Rule 4: words of other scripts are compared as they are; of a script without blanks, pairs of its signs are the words.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +20,8 @@ from embedding.unspaced import is_function, is_unspaced, pieces
 
 __all__ = ["STOP_WORDS", "Word", "content_stems", "rarity", "stem", "words"]
 
-_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+# Letters and digits, the marks that stand behind one and are left when it has been composed, and apostrophes inside.
+_WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*|['\u2019][^\W_]+)*")
 
 # The closed classes of English (articles, pronouns, auxiliaries, prepositions, conjunctions, question words), and verbs
 # that only ask ("name", "list", "explain").
@@ -66,7 +70,7 @@ class Word:
 def words(text: str) -> list[Word]:
     """The words of `text` in order; punctuation and underscores separate them."""
     found = []
-    for match in _WORD.findall(text):
+    for match in _WORD.findall(text if text.isascii() else unicodedata.normalize("NFC", text)):
         parts = pieces(match) if not match.isascii() and is_unspaced(match) else (match,)
         found += [Word(part, stem(part)) for part in parts]
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from typing import Final
 
 from rag.retriever.v1 import retriever_pb2 as pb
@@ -67,9 +68,11 @@ def to_snapshot_request(request: pb.GetSnapshotRequest) -> tuple[str, str]:
 
 
 def _text(query: str, found: Violations) -> str:
+    """Composed (NFC), as most documents are: a letter and a mark of its own would be two words, or none of theirs."""
     if not query.strip():
         found.add("query", "must hold something other than white space")
-    return checks.length(query, checks.MAX_QUERY_CHARS, "query", found)
+    text = checks.length(query, checks.MAX_QUERY_CHARS, "query", found)
+    return min(unicodedata.normalize("NFC", text), text, key=len)  # a few signs are longer composed
 
 
 def _vector(request: pb.RetrieveRequest, found: Violations) -> QueryVector | None:

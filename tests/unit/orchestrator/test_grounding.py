@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 
 from orchestrator.evidence import Signals, read
@@ -190,3 +192,11 @@ def test_signals_tell_a_question_about_the_passages_from_one_about_something_els
     assert about.name_coverage == 1.0
     assert other.passage_coverage == 0.0
     assert other.name_coverage == 0.0
+
+
+def test_a_source_that_encodes_its_marks_apart_answers_as_well():
+    text = "München liegt an der Isar. Die Straßenbahn fährt über fünf Brücken."
+    question = "Wie viele Brücken überquert die Straßenbahn in München?"
+    apart = unicodedata.normalize("NFD", text)
+    assert read(question, [passage(1, apart)]).signals == read(question, [passage(1, text)]).signals
+    assert assess(question, text.replace(".", ". [1]"), [passage(1, apart)], FinishReason.STOP) is Grounding.SUPPORTED

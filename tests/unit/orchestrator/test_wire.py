@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +101,16 @@ def test_what_is_left_out_takes_the_defaults():
     assert question.sampling == DEFAULTS
     assert question.cache_policy is CachePolicy.DEFAULT
     assert question.request_id == "made-here"
+
+
+@pytest.mark.parametrize("asked", ["Wo liegt Mu\u0308nchen?", "Wo liegt M\u00fcnchen?"])
+def test_a_question_is_composed(asked):
+    assert read(pb.AskRequest(collection="docs", question=asked)).text == "Wo liegt M\u00fcnchen?"
+
+
+def test_composing_makes_no_question_longer_than_may_be():
+    asked = "\u0958" * 4_096  # its composed form is two signs
+    assert read(pb.AskRequest(collection="docs", question=asked)).text == asked
 
 
 def test_a_temperature_and_a_seed_of_zero_are_not_left_out():

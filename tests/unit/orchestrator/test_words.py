@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
+
 import pytest
 
 from orchestrator.words import content_stems, rarity, stem, words
@@ -47,3 +50,21 @@ def test_only_content_counts():
 
 def test_long_words_say_more_than_short_ones():
     assert rarity("photosynthesis") > rarity("plant") > rarity("sun")
+
+
+@pytest.mark.parametrize(
+    "text", ["Der Münchner Föhn", "résumé naïve café", "Việt Nam", "Ελλάδα μία", "l\u2019été d'Émile"]
+)
+def test_words_are_the_same_however_their_marks_are_encoded(text):
+    assert words(unicodedata.normalize("NFD", text)) == words(text)
+    assert len(words(text)) == len(text.split())
+
+
+def test_a_mark_that_no_letter_composes_with_stays_in_its_word():
+    assert [word.text for word in words("x\u0302y \u0302 z")] == ["x\u0302y", "z"]
+
+
+def test_marks_without_end_are_read_in_no_time():
+    started = time.process_time()
+    words("a" + "\u0301" * 8_000 + "a\u0301" * 4_000)
+    assert time.process_time() - started < 1.0
