@@ -23,7 +23,8 @@ _FIELD = re.compile(r"[ \t]*[^\s:;|][^:;|\n]{0,59}:(?=[ \t]|$)", re.MULTILINE)
 _TIMED = re.compile(r"[ \t]*\[?\d{4}-\d\d-\d\d[T \]]")
 _LINE_END = re.compile(r"\n[ \t]*(?=\n)|\n")
 # The stop, what closes with it, and the reference marks some texts put there (".[12]", ".:121,154").
-_STOP = re.compile(r"""[.!?…]+["'”’)\]»]*(?:\[\d{1,3}\]|:\d[\d,–-]*)*(?=\s)|[。！？]+["'”’」』）]*""")
+# Possessive, from the first of its run on: what no blank follows is not tried again in shorter pieces.
+_STOP = re.compile(r"""(?<![.!?…])[.!?…]++["'”’)\]»]*+(?:\[\d{1,3}\]|:\d[\d,–-]*+)*+(?=\s)|[。！？]+["'”’」』）]*""")
 _OPENER = re.compile(r"""\s+["'“‘(\[«¿¡`]*[^\W_a-z]|\s+`""")  # upper case, digit, or a letter without case
 _ANY_OPENER = re.compile(r"""\s+["'“‘(\[«¿¡]*[^\W_]""")  # for texts that know no capitals
 _HEADING = re.compile(r"[ \t]*#{1,6}\s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -200,3 +201,11 @@ def test_a_source_that_encodes_its_marks_apart_answers_as_well():
     apart = unicodedata.normalize("NFD", text)
     assert read(question, [passage(1, apart)]).signals == read(question, [passage(1, text)]).signals
     assert assess(question, text.replace(".", ". [1]"), [passage(1, apart)], FinishReason.STOP) is Grounding.SUPPORTED
+
+
+@pytest.mark.parametrize("unit", [".", "?!", ".'", ".[1", ".:1,", "e.g. A ", "。", '."', "a. "])
+def test_hostile_repetition_is_judged_in_no_time(unit):
+    text = unit * (16_000 // len(unit)) + "x"
+    started = time.process_time()
+    assess("What is x?", text, SOURCES, FinishReason.STOP)
+    assert time.process_time() - started < 2.0  # a tenth in fact; seven when every full stop is tried to the end
