@@ -1,7 +1,9 @@
 """What a question asks for, told by its words, and whether a sentence holds something of that kind.
 
 Rule 1: a sign, not a parser: a handful of English question forms; everything else is Kind.OTHER and decides nothing.
-Rule 2: only what the question does not already say counts ("Which war of 1812?" is not answered by 1812).
+Rule 2: "when", "who" and "where" ask at the beginning, at the end, and beside what says so ("since when", "tell me
+        who", "hello when is it"). Elsewhere they join: "What should I do when it rings?" asks for no date.
+Rule 3: only what the question does not already say counts ("Which war of 1812?" is not answered by 1812).
 """
 
 from __future__ import annotations
@@ -46,6 +48,25 @@ _KINDS = (
     ),
     (Kind.REASON, r"\bwhy\b|\bwhat (?:caused|causes|reason)\b|\bfor what reason\b|\bhow come\b"),
 )
+_MAY_JOIN = re.compile(r"\b(?:when|who(?:m|se)?|where)\b")
+_AUXILIARIES = "do|does|did|can|could|shall|should|will|would|may|might|must|is|are|was|were|has|have|had"
+_ASKS_ITSELF = re.compile(rf"\b(?:what|which|how|why|{_AUXILIARIES})\b")
+_ASKED_LATER = re.compile(rf", (?:what|which|how|why|who|{_AUXILIARIES})\b")
+_INVERSION = re.compile(rf",| (?:{_AUXILIARIES})\b")  # "when did it", "when, if ever, did it"
+_EDGES = " \"'()?!.\u00bf\u2018\u2019\u201c\u201d"
+# What a word that may join asks behind, whatever comes before ...
+_ASKED_BEHIND = {
+    "when": re.compile(r"\b(?:since|until|till|from|by) $"),
+    "where": re.compile(r"\b(?:from|to|near) $"),
+    "who": re.compile(
+        r"\b(?:of|to|for|from|with|by|at|in|on|about|before|after|under|against|than) $|\bnames? of (?:[\w'-]+ ){1,4}$"
+    ),
+}
+_ASKED_TOO = re.compile(
+    r"\b(?:(?:what|how|why|when|who|where) (?:and|or)|(?:tell|show) (?:me|us)|(?:you|i|we|to) know|known) $"
+)
+_JOINED = re.compile(r"(?:[,;:]|\b(?:and|or)) $")  # ... and behind these, when nothing asked before
+_BEHIND_CHARS = 80  # how far back these look
 _KIND_PATTERNS = tuple((kind, re.compile(pattern)) for kind, pattern in _KINDS)
 _TIME = re.compile(
     r"\b(?:january|february|march|april|may|june|july|august|september|october|november|december|centur\w*|decades?"
@@ -62,8 +83,31 @@ _NUMBER_WORDS = frozenset(_NUMBERS.split())
 
 
 def kind_of(question: str) -> Kind:
-    lower = question.lower()
-    return next((kind for kind, pattern in _KIND_PATTERNS if pattern.search(lower)), Kind.OTHER)
+    lower = " ".join(question.lower().split())
+    asked = _without_joints(lower)
+    return next((kind for kind, pattern in _KIND_PATTERNS if pattern.search(asked)), Kind.OTHER)
+
+
+def _without_joints(lower: str) -> str:
+    """The question without each "when", "who" and "where" that only joins."""
+    first = _ASKS_ITSELF.search(lower)
+    asked_from = first.start() if first else len(lower)
+    return _MAY_JOIN.sub(lambda match: match.group() if _asks(match, asked_from) else "", lower)
+
+
+def _asks(word: re.Match[str], asked_from: int) -> bool:
+    """Whether a word that may join asks; another question word stands at `asked_from`."""
+    text, start = word.string, word.start()
+    before = text[max(0, start - _BEHIND_CHARS) : start]
+    kind = "who" if word.group().startswith("who") else word.group()
+    if not text[word.end() :].strip(_EDGES) or _ASKED_TOO.search(before) or _ASKED_BEHIND[kind].search(before):
+        return True
+    is_inverted = _INVERSION.match(text, word.end()) is not None
+    if not text[:start].strip(_EDGES):  # "when it rings, what must I do?" joins too
+        return kind == "who" or is_inverted or _ASKED_LATER.search(text, word.end()) is None
+    if start > asked_from:
+        return is_inverted and kind != "who"  # "people who are ill" is no question
+    return is_inverted or _JOINED.search(before) is not None
 
 
 def answer_sign(kind: Kind, sentence: Sequence[Word], asked: frozenset[str]) -> float:

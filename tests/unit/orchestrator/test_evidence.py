@@ -29,11 +29,44 @@ from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
         ("In what city is it?", Kind.PLACE),
         ("Why was it built?", Kind.REASON),
         ("What is it made of?", Kind.OTHER),
+        ("Since when is it open?", Kind.DATE),
+        ("How and when did it open?", Kind.DATE),
+        ("It opened when?", Kind.DATE),
+        ("When, after the war, was it built?", Kind.DATE),
+        ("When exactly did it open?", Kind.DATE),
+        ("hello when does it open", Kind.DATE),
+        ("What is it made of and where was it built?", Kind.PLACE),
+        ("In 1912 who was in charge?", Kind.PERSON),
+        ("In 1912, when the war began, who built it?", Kind.DATE),
+        ("Do you know where it is?", Kind.PLACE),
+        ("Can you tell me who built it?", Kind.PERSON),
+        ("Is it known by whom it was built?", Kind.PERSON),
+        ("What is the name of the man who built it?", Kind.PERSON),
+        ("Who was in charge when it opened?", Kind.PERSON),
+        ("How long is it open when it rains?", Kind.NUMBER),
+        ("What should I do when the alarm sounds?", Kind.OTHER),
+        ("What should I do, and when the alarm sounds again?", Kind.OTHER),
+        ("What benefits do employees who work part time get?", Kind.OTHER),
+        ("List the benefits of employees who work part time", Kind.OTHER),
+        ("Which rules are there for people who are ill?", Kind.OTHER),
+        ("When the alarm sounds, what should I do?", Kind.OTHER),
+        ("Where two roads meet, which rules hold?", Kind.OTHER),
+        ("Which rules hold where two roads meet?", Kind.OTHER),
+        ("Can I take leave when I am ill?", Kind.OTHER),
         ("", Kind.OTHER),
     ],
 )
 def test_a_question_asks_for_a_kind_of_thing(question, kind):
     assert kind_of(question) is kind
+
+
+@pytest.mark.parametrize(
+    "text", ["who " * 4_000, "what, who" * 1_800, "names of a " * 1_500 + "who", "when" + " " * 16_000]
+)
+def test_hostile_questions_are_sorted_in_no_time(text):
+    started = time.process_time()
+    kind_of(text)
+    assert time.process_time() - started < 1.0
 
 
 @pytest.mark.parametrize(
