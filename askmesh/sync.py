@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -87,7 +87,7 @@ class Client:
         limits: ask_pb.GenerationLimits | None = None,
         request_id: str = "",
         timeout_s: float | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """See AsyncClient.stream."""
         return self._loop.iterate(
             self._client.stream(
@@ -132,11 +132,11 @@ class Client:
         *,
         collection: str = "",
         timeout_s: float = INGEST_TIMEOUT_S,
-    ) -> Iterator[IngestResult]:
+    ) -> Generator[IngestResult, None, None]:
         """See AsyncClient.ingest."""
         return self._loop.iterate(self._client.ingest(documents, collection=collection, timeout_s=timeout_s))
 
-    def documents(self, *, collection: str = "", filter: Condition | None = None) -> Iterator[Document]:
+    def documents(self, *, collection: str = "", filter: Condition | None = None) -> Generator[Document, None, None]:
         """See AsyncClient.documents."""
         return self._loop.iterate(self._client.documents(collection=collection, filter=filter))
 
@@ -148,7 +148,7 @@ class Client:
         """See AsyncClient.delete."""
         return self._loop.wait(self._client.delete(document_id, collection=collection))
 
-    def collections(self) -> Iterator[Collection]:
+    def collections(self) -> Generator[Collection, None, None]:
         """See AsyncClient.collections."""
         return self._loop.iterate(self._client.collections())
 
@@ -162,7 +162,7 @@ class Client:
 
     def export_collection(
         self, collection: str, *, timeout_s: float = INGEST_TIMEOUT_S
-    ) -> Iterator[backup_pb2.ExportCollectionResponse]:
+    ) -> Generator[backup_pb2.ExportCollectionResponse, None, None]:
         """See AsyncClient.export_collection."""
         return self._loop.iterate(self._client.export_collection(collection, timeout_s=timeout_s))
 
@@ -174,7 +174,7 @@ class Client:
         replace: bool = False,
         reembed: bool = False,
         timeout_s: float = INGEST_TIMEOUT_S,
-    ) -> Iterator[backup_pb2.ImportProgress | Collection]:
+    ) -> Generator[backup_pb2.ImportProgress | Collection, None, None]:
         """See AsyncClient.import_collection."""
         return self._loop.iterate(
             self._client.import_collection(collection, data, replace=replace, reembed=reembed, timeout_s=timeout_s)

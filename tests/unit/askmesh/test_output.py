@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rag.orchestrator.v1 import orchestrator_pb2 as pb
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from askmesh.answers import Citation, answer_of
 from askmesh.commands import ingest
-from askmesh.documents import IngestResult
+from askmesh.documents import DocumentFile, IngestResult
 from askmesh.output import console, print_answer, print_error, table
 from chassis.errors import BackendUnavailable, DocumentNotFound, DocumentUnreadable, SearchUnavailable
 
@@ -49,15 +50,17 @@ class Failing:
     """A client whose server reads no document."""
 
     async def ingest(self, files):
-        for index, name in enumerate(files):
-            yield IngestResult(index, name, "FAILED", 0, 0, DocumentUnreadable("not a PDF"))
+        for index, file in enumerate(files):
+            yield IngestResult(index, file.document_id, "FAILED", 0, 0, DocumentUnreadable("not a PDF"))
 
 
 async def test_an_ingest_s_bar_shows_ids_as_they_are(monkeypatch):
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=200, highlight=False, emoji=False)
+    printed = io.StringIO()
+    terminal = Console(file=printed, force_terminal=True, width=200, highlight=False, emoji=False)
     monkeypatch.setattr(ingest, "errors", terminal)
-    await ingest.ingest_with_progress(Failing(), [f"[b] {ADDRESS}"])
-    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())
+    client: Any = Failing()
+    await ingest.ingest_with_progress(client, [DocumentFile(f"[b] {ADDRESS}", b"")])
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.getvalue())
     bars = [line for line in re.split(r"[\r\n]", shown) if line.startswith("Ingesting") and "1/1" in line]
     assert bars
     assert all(f"[b] {ADDRESS}" in line for line in bars)

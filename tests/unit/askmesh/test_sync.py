@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any
 
 import grpc
 import pytest
@@ -24,6 +25,8 @@ PATIENCE_S = 30  # only a failing test waits for so long
 
 class Slow(ask_rpc.OrchestratorServiceServicer, doc_rpc.DocumentServiceServicer):
     """Says the first word, or the first page, and nothing more until the caller has gone."""
+
+    target = ""
 
     def __init__(self) -> None:
         self.is_waiting = threading.Event()
@@ -51,7 +54,7 @@ class Slow(ask_rpc.OrchestratorServiceServicer, doc_rpc.DocumentServiceServicer)
 
 @pytest.fixture
 def slow() -> Iterator[Slow]:
-    servicer = Slow()
+    servicer = Slow()  # type: ignore[abstract]  # only these of its calls are made
     server = grpc.server(ThreadPoolExecutor(4))
     ask_rpc.add_OrchestratorServiceServicer_to_server(servicer, server)
     doc_rpc.add_DocumentServiceServicer_to_server(servicer, server)
@@ -117,12 +120,12 @@ def test_an_interrupt_stops_the_call_and_is_seen_as_itself(slow, listing):
     def interrupt():
         slow.is_waiting.wait(PATIENCE_S)
         asked_on.wait(PATIENCE_S)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     asked_on = threading.Event()
     interrupter = threading.Thread(target=interrupt)
     with Client(slow.target) as client:
-        items = client.stream("why?") if listing == "stream" else client.documents()
+        items: Any = client.stream("why?") if listing == "stream" else client.documents()
         with closing(items), pytest.raises(KeyboardInterrupt):  # noqa: PT012  # the thread must not come too early
             interrupter.start()
             for _ in items:
