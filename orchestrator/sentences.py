@@ -3,6 +3,7 @@
 Rule 1: a span is verbatim: text[start:end] is the sentence, without the blanks around it.
 Rule 2: a full stop ends a sentence only when what follows can begin one, and what precedes it is not an abbreviation or
         an initial. Splitting too rarely is the lesser evil: a quote may be long but never begins in the middle.
+        A small number before a month, or a German ordinal ("der 1. Vorsitzende"), keeps its stop.
 Rule 3: structure beats punctuation: blank lines, list items, headings, table rows, and lines that are records one like
         the other (a name and its value, a time and its message) end a sentence; a wrapped line does not.
 Rule 4: no sentence is longer than MAX_SENTENCE_CHARS: a table dump or a minified file must not become one "quote".
@@ -16,11 +17,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 MAX_SENTENCE_CHARS = 600  # about 100 words; the longest real sentences of encyclopaedic prose are near 500
+# "3. Oktober": what follows the number. "3. March" and "3. May" are dates only with their year; both are words as well.
+_MONTH = (
+    r"(?:Januar|Jänner|Februar|März|Maerz|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember|January"
+    r"|February|June|July|October|December|(?:March|May)(?=\s+\d{4}\b)|(?:Jan|Feb|Apr|Jun|Jul|Aug|Sept?|Okt|Nov|Dez)\.)"
+    r"(?!\w)"
+)
+_NUMBER_MARK = rf"\d{{1,3}}[.)]\s(?!\s*{_MONTH})"
 # A line that starts something of its own: heading, list item, table row, quote, fence.
-_STRUCTURE = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•]\s|\d{1,3}[.)]\s|\||>|```|~~~)")
+_STRUCTURE = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•]\s|\||>|```|~~~)")
+_NUMBERED = re.compile(rf"[ \t]*(?={_NUMBER_MARK})(\d{{1,3}})([.)])")  # the number, the sign
+_FINISHED = re.compile(r"""[.!?…:;|。！？：]["'”’)\]»*_`]*[ \t]*\Z""")
 # "name: value", as the rows of read tables, settings and mail headers are written; "<time> message", as logs are.
 _FIELD = re.compile(r"[ \t]*[^\s:;|][^:;|\n]{0,59}:(?=[ \t]|$)", re.MULTILINE)
 _TIMED = re.compile(r"[ \t]*\[?\d{4}-\d\d-\d\d[T \]]")
+_LAST_SIGNS = 8  # of a line: its stop, and what closes with it
 _LINE_END = re.compile(r"\n[ \t]*(?=\n)|\n")
 # The stop, what closes with it, and the reference marks some texts put there (".[12]", ".:121,154").
 # Possessive, from the first of its run on: what no blank follows is not tried again in shorter pieces.
@@ -28,20 +39,35 @@ _STOP = re.compile(r"""(?<![.!?…])[.!?…]++["'”’)\]»]*+(?:\[\d{1,3}\]|:\
 _OPENER = re.compile(r"""\s+["'“‘(\[«¿¡`]*[^\W_a-z]|\s+`""")  # upper case, digit, or a letter without case
 _ANY_OPENER = re.compile(r"""\s+["'“‘(\[«¿¡]*[^\W_]""")  # for texts that know no capitals
 _HEADING = re.compile(r"[ \t]*#{1,6}\s")
-_LEAD = re.compile(r"(?:\s|[-*+•>]\s|\d{1,3}[.)]\s)*")  # what a line of structure begins with and a sentence does not
+_LEAD = re.compile(rf"(?:\s|[-*+•>]\s|{_NUMBER_MARK})*")  # what a line of structure begins with and a sentence does not
 
 # Words whose full stop is their own. Lower case; a single letter ("J.") and "U.S." are told by shape.
 _ABBREVIATIONS = """
 mr mrs ms dr prof sr jr st gen col lt capt sgt maj adm rev hon gov sen rep pres messrs mt ft vs cf al no nos vol fig
 figs eq eqs sec ch pp ed eds e.g i.e viz approx ca c v inc ltd co corp jan feb mar apr jun jul aug sep sept oct nov
-dec u.s u.k u.n a.d b.c ph.d ext tel resp incl excl bzw nr str abs mme mlle
+dec u.s u.k u.n a.d b.c ph.d ext tel resp incl excl bzw nr str abs mme mlle sect bldg dept hr usw vgl
 """
 _TITLES = frozenset(_ABBREVIATIONS.split())
-_UNITS = frozenset({"ms", "ft"})  # "250 ms. A leg ..." ends a sentence, "Ms. Lee" does not
-_ENDS_ANYWAY = frozenset({"inc", "ltd", "co", "corp", "u.s", "u.k", "u.n", "jr", "sr", "a.d", "b.c", "al", "ph.d"})
+_UNITS = frozenset({"ms", "ft", "hr"})  # "250 ms. A leg ..." ends a sentence, "Ms. Lee" does not
+_ENDS_ANYWAY = frozenset(
+    {"inc", "ltd", "co", "corp", "u.s", "u.k", "u.n", "jr", "sr", "a.d", "b.c", "al", "ph.d", "usw", "dept", "bldg"}
+)
+# Words of their own as well ("modern art. The ..."): abbreviations only before a number.
+_BEFORE_NUMBER = frozenset({"art", "p", "para", "tab", "max", "min", "ref", "est", "chap"})
+_A_NUMBER = re.compile(r"\s+(?:\d|[IVXLC]+\b)")
+# What stands before a German ordinal: "der 1. Vorsitzende". "I am 25. My ..." is told by its "I".
+_BEFORE_ORDINAL = re.compile(
+    r"(?:\A|[\s(])(?:der|die|das|dem|den|des|(?<!\bI )am|im|vom|zum|zur|beim|und|ein|eine[mnrs]?"
+    r"|jede[mnrs]?|seit|unsere?[mnrs]?)\s+\d{1,2}\Z",
+    re.IGNORECASE,
+)
+_ORDINAL_CHARS = 16  # "I am 25", "(unserem 10"
+_DAY = re.compile(r"(?:\A|[^\w.,])\d{1,2}\Z")
+_MONTH_AFTER = re.compile(rf"\s+{_MONTH}")
 _NEW_SENTENCE = re.compile(
     r"""\s+["'“‘(\[]*(?:The|A|An|In|It|He|She|They|We|This|That|These|Those|But|And|However|On|At|As|When|While|For|By"""
-    r"""|After|Before|During|Since|His|Her|Its|Their|Our|There|If|One|Some|Many|Most|With|From|To|Although|Though)\b"""
+    r"""|After|Before|During|Since|His|Her|Its|Their|Our|There|If|One|Some|Many|Most|With|From|To|Although|Though"""
+    r"""|Der|Die|Das|Ein|Eine|Es|Er|Sie|Wir|Ich|Im|Auf|Bei|Mit|Nach|Von|Für|Dies|Diese[rs]?|Wenn|Als|Danach|Dann|Aber)\b"""
 )
 
 
@@ -70,11 +96,24 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
     for match in _LINE_END.finditer(text):
         is_blank = text[match.end() : match.end() + 1] == "\n" or text[start : match.start()].strip() == ""
         line = text.rfind("\n", start, match.start()) + 1 or start
-        heads_next = _STRUCTURE.match(text, match.end()) is not None or _are_records(text, line, match.end())
-        if is_blank or heads_next or _HEADING.match(text, line, match.start()):
+        heads_next = _STRUCTURE.match(text, match.end()) is not None or _is_numbered(text, start, match)
+        if is_blank or heads_next or _are_records(text, line, match.end()) or _HEADING.match(text, line, match.start()):
             yield start, match.start()
             start = match.end()
     yield start, len(text)
+
+
+def _is_numbered(text: str, block: int, line_end: re.Match[str]) -> bool:
+    """Whether the next line's number is a list's: a wrapped line may begin with one, too ("It rose to\\n25. Then")."""
+    mark = _NUMBERED.match(text, line_end.end())
+    if mark is None:
+        return False
+    number, before = int(mark[1]), text[max(block, line_end.start() - _LAST_SIGNS) : line_end.start()]
+    last = _NUMBERED.match(text, block)
+    if _FINISHED.search(before) or (last is not None and number == int(last[1]) + 1):
+        return True
+    indent = text[mark.start() : mark.start(1)]
+    return text.find(f"\n{indent}{number + 1}{mark[2]}", mark.end()) >= 0
 
 
 def _are_records(text: str, line: int, after: int) -> bool:
@@ -105,8 +144,19 @@ def _ends_sentence(text: str, first: int, stop: re.Match[str], *, end: int, open
         return False
     if stop.group() != ".":
         return True
+    if _is_ordinal(text[max(first, stop.start() - _ORDINAL_CHARS) : stop.start()], text, stop.end(), end):
+        return False
     word = text[first : stop.start()].rsplit(None, 1)[-1:] or [""]
     return not _is_abbreviation(word[0].lstrip("(['\"“‘"), text, stop.end(), end)
+
+
+def _is_ordinal(before: str, text: str, after: int, end: int) -> bool:
+    """Whether the stop after a number makes it a German ordinal: "am 3. Oktober", "der 1. Vorsitzende"."""
+    if not before[-1:].isdigit() or not _DAY.search(before):
+        return False
+    if _MONTH_AFTER.match(text, after, end):
+        return True
+    return _BEFORE_ORDINAL.search(before) is not None and not _NEW_SENTENCE.match(text, after, end)
 
 
 def _is_abbreviation(word: str, text: str, after: int, end: int) -> bool:
@@ -114,6 +164,10 @@ def _is_abbreviation(word: str, text: str, after: int, end: int) -> bool:
     lower = word.lower()
     is_initial = len(word) == 1 and word.isalpha() and word.isupper()
     is_dotted = re.fullmatch(r"(?:[^\W\d_]\.)+[^\W\d_]", word) is not None
+    if lower in _BEFORE_NUMBER and not is_initial:
+        return _A_NUMBER.match(text, after, end) is not None
+    if word == "z" and text.startswith(" B.", after):
+        return True
     if word in _UNITS or (lower not in _TITLES and not is_initial and not is_dotted):
         return False
     may_end = lower in _ENDS_ANYWAY or is_dotted or is_initial

@@ -89,3 +89,57 @@ def test_no_letter_lies_outside_every_sentence(text):
 )
 def test_a_unit_ends_a_sentence_and_code_begins_one(text, said):
     assert [text[found.start : found.end] for found in sentences(text)] == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Am 3. Oktober 1990 wurde Deutschland vereinigt.",
+        "Am\n3. Oktober 1990 wurde Deutschland vereinigt.",
+        "15. Mai 2024: Die Frist endet.",
+        "Der 1. Vorsitzende leitet den Verein.",
+        "Das war im 19. Jahrhundert so.",
+        "See Art. 17 of the GDPR and p. 12 of the annex.",
+        "Es gilt Art. 5 Abs. 2 und Art. IV.",
+        "It holds max. 80 bar and min. 3 bar.",
+        "It is in Bldg. 4 of the Dept. Street side.",
+        "Das sind z. B. Hunde, d.h. Tiere, vgl. Kapitel 2.",
+        "Fragen Sie Hr. Lang.",
+    ],
+)
+def test_a_stop_that_belongs_to_its_word_or_number_ends_nothing(text):
+    assert split(text) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It began in 1990. The rest is known.", ["It began in 1990.", "The rest is known."]),
+        ("There were 12. Most of them left.", ["There were 12.", "Most of them left."]),
+        ("I am 25. My sister is 30. Bob is 7.", ["I am 25.", "My sister is 30.", "Bob is 7."]),
+        ("Die Frist endet am 3. Die Gebühr bleibt.", ["Die Frist endet am 3.", "Die Gebühr bleibt."]),
+        ("Er kam auf Platz 3. Danach ging er.", ["Er kam auf Platz 3.", "Danach ging er."]),
+        ("She studied art. Later she taught.", ["She studied art.", "Later she taught."]),
+        ("It is at its max. Later it falls.", ["It is at its max.", "Later it falls."]),
+        ("Hunde, Katzen usw. Die Liste ist lang.", ["Hunde, Katzen usw.", "Die Liste ist lang."]),
+        ("Sales rose to\n25. Further growth came.", ["Sales rose to\n25.", "Further growth came."]),
+    ],
+)
+def test_a_number_or_a_word_before_a_new_sentence_ends_one(text, expected):
+    assert split(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Steps\n1. Open it\n2. Close it",
+        "Steps:\n1) Open it\n2) Close it",
+        "Steps\n\n1. Open it\n\n2. Close it",
+        "Steps\n1. Open\nit\n2. Close it",
+        "# Steps\n1. Open it\n2. Close it",
+        "Steps.\n1. Open it.\n2. Close it",
+    ],
+)
+def test_a_numbered_line_after_what_ends_or_in_its_turn_is_an_item(text):
+    assert len(split(text)) == 3
+    assert split(text)[-1] == "Close it"
