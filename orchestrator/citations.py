@@ -3,7 +3,8 @@
 Rule 1: the result depends on the text alone, never on how it was cut into pieces: what can only be judged later is held
         back, at most HELD_CHARS characters from a "[" (and the blank before it), everything else goes out at once.
 Rule 2: "[2]" passes when source 2 was given to the model; "[1, 3]" becomes "[1][3]"; a number that is no source is
-        dropped with the blank before it. "[x]", "[2019]" and "[1-3]" are text and pass as they are.
+        dropped with the blank before it. "[x]", "[2019]", "[1-3]" and what holds a 0 ("a[0]", "[0, 1]") are text and
+        pass as they are.
 Rule 3: code is not prose: between backticks (to the end of the line) and in a fenced block "[1]" is an index. It passes
         untouched and cites nothing; a fence that is never closed stays code to the end.
 Rule 4: a marker's use announces its citation: the words of the source that support the sentence it closes, verbatim,
@@ -27,8 +28,8 @@ HELD_CHARS = 8  # "[12, 13]": longer lists are worked off number by number
 CLAIM_CHARS = 1_200  # of the text before a marker: two sentences at their longest
 TAIL_CHARS = 4  # "[123": the longest beginning of a marker that a "]" would finish
 
-_COMPLETE = re.compile(r"\[ ?\d{1,3}(?: ?, ?\d{1,3})* ?\]")
-_PREFIX = re.compile(r"\[ ?(?:\d{1,3} ?, ?)*(?:\d{1,3} ?)?")
+_COMPLETE = re.compile(r"\[ ?[1-9]\d{0,2}(?: ?, ?[1-9]\d{0,2})* ?\]")
+_PREFIX = re.compile(r"\[ ?(?:[1-9]\d{0,2} ?, ?)*(?:[1-9]\d{0,2} ?)?")
 _NUMBER = re.compile(r"\d{1,3}")
 _FENCE = "```"
 # What cannot begin a marker or change the code state: the common case, taken in one step.
@@ -161,7 +162,7 @@ def find_markers(text: str) -> Iterator[Marker]:
     """The markers of a finished answer, code left out: what a reader of `AnswerDelta`s takes for citations."""
     code = _CodeState()
     position = 0
-    for match in re.finditer(r"\[(\d{1,3})\]", text):
+    for match in re.finditer(r"\[([1-9]\d{0,2})\]", text):
         code.read(text[position : match.start()])
         position = match.start()
         if not code.is_code:
@@ -220,5 +221,5 @@ def _is_complete(held: str) -> bool:
 
 
 def _last_sentence(text: str) -> str:
-    spans = sentences(text)
-    return text[spans[-1].start : spans[-1].end] if spans else ""
+    said = [text[span.start : span.end] for span in sentences(text)]
+    return next((each for each in reversed(said) if any(map(str.isalnum, each))), said[-1] if said else "")

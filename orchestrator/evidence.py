@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from orchestrator.lines import Line, PassageLines, said_aloud
+from orchestrator.aloud import Form, said_aloud
+from orchestrator.lines import Line, PassageLines
 from orchestrator.questions import Kind, answer_sign, kind_of
 from orchestrator.types import Source
 from orchestrator.words import Word, content_stems, rarity, words
@@ -45,6 +46,7 @@ class Evidence:
     lead: str = ""  # the heading or question it stands under
     features: tuple[float, ...] = ()
     penalty: float = 0.0
+    form: Form = Form.SENTENCE
 
     def score(self, cosine: float | None) -> float:
         """Comparable within one question only."""
@@ -55,7 +57,7 @@ class Evidence:
     @property
     def text(self) -> str:
         """As it is said."""
-        return said_aloud(self.source.text[self.start : self.end])
+        return said_aloud(self.source.text[self.start : self.end], self.form)
 
     @property
     def embed_text(self) -> str:
@@ -133,6 +135,7 @@ def candidates(question: str, sources: Sequence[Source]) -> tuple[list[Evidence]
             lead=line.lead,
             features=asked.features(passage, line, weights, best_cosine),
             penalty=0.0 if line.is_prose else SCRAP_PENALTY,
+            form=line.form,
         )
         for passage, line in found
         if asked.may_be_answered_by(line)

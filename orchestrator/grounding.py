@@ -105,7 +105,7 @@ def _statements(text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Each sentence without its markers, and the numbers it cites, whether they stand before its full stop or after."""
     markers = list(find_markers(text))
     bare = _blanked(text, markers)
-    spans = sentences(bare)
+    spans = [span for span in sentences(bare) if bare[span.start : span.end].strip("`~")]  # a fence says nothing
     for index, span in enumerate(spans):
         until = spans[index + 1].start if index + 1 < len(spans) else len(text)
         cited = tuple(marker.number for marker in markers if span.start <= marker.start < until)

@@ -1,10 +1,8 @@
-"""A passage as lines: its sentences, which of them can answer anything, and how each is said aloud.
+"""A passage as lines: its sentences, and which of them can answer anything.
 
-Rule 1: what is quoted is verbatim; what is said may drop marks that mean something only where they stand: wrapped
-        lines, emphasis, link targets, table bars, the document's own reference numbers (they would be taken for our
-        markers).
-Rule 2: a heading, a question, a table's head or a comment answers nothing, but the first three speak for what stands
+Rule 1: a heading, a question, a table's head or a comment answers nothing, but the first three speak for what stands
         under them. A heading with a date tells when, as those of change logs and minutes do.
+Rule 2: what stands in a fenced block is code. The fences themselves, and what they say of a language, are nothing.
 """
 
 from __future__ import annotations
@@ -13,32 +11,25 @@ import re
 from dataclasses import dataclass
 
 from embedding.unspaced import is_unspaced
+from orchestrator.aloud import FENCES, TABLE_ROW, Form, without_comments
 from orchestrator.sentences import Sentence, sentences
 from orchestrator.types import Source
 from orchestrator.words import Word, words
 
-__all__ = ["Line", "PassageLines", "said_aloud"]
+__all__ = ["Line", "PassageLines"]
 
-_REFERENCE = re.compile(r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3})*\s*\]")
-_MARK = re.compile(r"\A\s*#{1,6}\s+")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _MONTH = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
 _DATE = re.compile(
     r"\b\d{4}-\d\d-\d\d\b|\b\d{1,2}[./]\d{1,2}[./]\d{4}\b"
     rf"|\b{_MONTH} (?:\d{{1,2}}(?:st|nd|rd|th)?,? )?\d{{4}}\b",
     re.IGNORECASE,
 )
-_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
-_EMPHASIS = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
-_TABLE_ROW = re.compile(r"\|.*\|\s*", re.DOTALL)
 _TABLE_RULE_CHARS = frozenset("|:- \t")
-_CELL_BREAK = re.compile(r"(?<!\\)\|")
 _BLANK_BEFORE = re.compile(r"(?:\A|\n[ \t]*\n)\s*\Z")
 _BLANK_AFTER = re.compile(r"[ \t]*\n[ \t]*\n\s*\S")
 LOOK_BACK_CHARS = 200  # more blanks than that before a line are as good as a blank line
 _MIN_PROSE_WORDS = 3  # "`--verbose`" names something and says nothing of it
 _STOPS = ".!\u2026"
-_FENCES = ("```", "~~~")
 _MIN_RULE = 2  # signs; shorter ones are dashes
 TITLE_WORDS = 10  # longer lines without a full stop are sentences somebody did not finish
 
@@ -53,6 +44,7 @@ class Line:
         can_answer: False for headings, questions, comments and lines without a word.
         is_prose: False for a table's row, code, a line of a word or two, and a short line of its own: facts, or a
             heading without its markup.
+        form: How it is said.
         tells_when: A heading that has a date: an answer to those who ask for one.
     """
 
@@ -64,6 +56,7 @@ class Line:
     lead: str
     can_answer: bool
     is_prose: bool
+    form: Form = Form.SENTENCE
     tells_when: bool = False
 
 
@@ -98,43 +91,32 @@ class PassageLines:
         before = context = frozenset(word.stem for word in words(f"{source.title} {source.section}"))
         lead, head = source.section, _NO_HEAD
         spans, lines = sentences(source.text), list[Line]()
+        is_code = False
         for index, span in enumerate(spans):
             text = source.text[span.start : span.end]
-            line_words = tuple(words(text))
+            is_fence = _is_fence(text)
+            is_code = is_code != is_fence
+            line_words = () if is_fence else tuple(words(text))
             stems = frozenset(word.stem for word in line_words)
             is_head = _heads(source.text, span, spans[index + 1 : index + 2]) or _bare(text).casefold() in titles
-            is_row = _TABLE_ROW.fullmatch(text) is not None
+            is_row = TABLE_ROW.fullmatch(text) is not None
             if not is_row:
                 head = _NO_HEAD
             elif not is_head and head.stems:
                 before, lead = head.stems, head.text  # of all rows, not of the first alone
-            can_answer = bool(stems) and not is_head and bool(_COMMENT.sub("", text).strip())
+            can_answer = bool(stems) and not is_head and bool(without_comments(text).strip())
             is_title = _stands_alone(source.text, span)
-            is_prose = not (is_title or is_row or text.startswith(_FENCES) or _is_bare(text))
+            is_prose = not (is_title or is_row or is_code or _is_bare(text))
             tells_when = is_head and text[-1] != "?" and _DATE.search(text) is not None
-            lines.append(Line(span.start, span.end, line_words, stems, before, lead, can_answer, is_prose, tells_when))
+            form = Form.CODE if is_code else Form.SENTENCE
+            lines.append(
+                Line(span.start, span.end, line_words, stems, before, lead, can_answer, is_prose, form, tells_when)
+            )
             if is_row and is_head:
                 head = _Head(stems, _bare(text))
             if stems:
                 before, lead = stems, _bare(text) if is_title or not can_answer else ""
         return cls(rank, source, context.union(*(line.stems for line in lines)), tuple(lines))
-
-
-def said_aloud(text: str) -> str:
-    """A quoted sentence as a reader of plain text wants it; every word of it stays."""
-    text = _LINK.sub(r"\1", _REFERENCE.sub("", _COMMENT.sub("", _MARK.sub("", text))))
-    while (plainer := _EMPHASIS.sub(r"\2", text)) != text:
-        text = plainer
-    if _TABLE_ROW.fullmatch(text):
-        text = _row_aloud(text)
-    if "```" in text or text.count("`") % 2:
-        text = text.replace("`", "")  # it would turn what follows, our marker included, into code
-    return " ".join(text.split())
-
-
-def _row_aloud(text: str) -> str:
-    cells = [cell.strip() for cell in _CELL_BREAK.split(text) if cell.strip()]
-    return f"{cells[0]}: {'; '.join(cells[1:])}" if len(cells) > 1 else "".join(cells)
 
 
 def _heads(text: str, span: Sentence, following: list[Sentence]) -> bool:
@@ -170,6 +152,11 @@ def _stands_alone(text: str, span: Sentence) -> bool:
         return False
     above = _BLANK_BEFORE.search(text, max(0, span.start - LOOK_BACK_CHARS), span.start)
     return above is not None and _BLANK_AFTER.match(text, span.end) is not None
+
+
+def _is_fence(text: str) -> bool:
+    """The first or the last line of a block of code; "```make up```" is a span of it."""
+    return text.startswith(FENCES) and "\n" not in text and text[0] not in text.lstrip(text[0])
 
 
 def _is_bare(text: str) -> bool:

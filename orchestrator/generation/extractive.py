@@ -24,6 +24,7 @@ from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, EmbedderUnavailable
 from embedding.ports import Embedder
 from orchestrator import evidence, grounding
+from orchestrator.aloud import FENCES
 from orchestrator.evidence import Evidence, Reading
 from orchestrator.grounding import NOT_FOUND_TEXT, asks_for_another, is_answerable
 from orchestrator.ports import TokenCounter
@@ -100,7 +101,7 @@ class ExtractiveGenerator:
             return
         tokens = 0
         for number, sentence in enumerate(_chosen(reading, cosines)):
-            piece = f"{' ' if number else ''}{sentence.text} [{sentence.source.marker}]"
+            piece = f"{' ' if number else ''}{_marked(sentence)}"
             cost = self._counter.count(piece)
             if number and tokens + cost > sampling.max_tokens:
                 yield self._end(FinishReason.LENGTH, tokens)
@@ -123,6 +124,13 @@ class ExtractiveGenerator:
 
     def _end(self, reason: FinishReason, tokens: int) -> GenerationEnd:
         return GenerationEnd(reason, prompt_tokens=0, completion_tokens=tokens, is_estimate=self._counter.is_estimate)
+
+
+def _marked(sentence: Evidence) -> str:
+    """With its marker; a fence that closes code has its line to itself."""
+    text = sentence.text
+    gap = "\n" if text.endswith(FENCES) else " "
+    return f"{text}{gap}[{sentence.source.marker}]"
 
 
 def _finds_nothing(prompt: Prompt, reading: Reading, cosines: Sequence[float] | None) -> bool:

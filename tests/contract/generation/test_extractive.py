@@ -8,9 +8,10 @@ import pytest
 
 from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, EmbedderUnavailable
+from orchestrator.citations import CitationStream
 from orchestrator.generation.extractive import MAX_SENTENCES, ExtractiveGenerator
-from orchestrator.grounding import NOT_FOUND_TEXT
-from orchestrator.types import FinishReason, Prompt, Sampling, TextPiece
+from orchestrator.grounding import NOT_FOUND_TEXT, assess
+from orchestrator.types import CitationAdded, FinishReason, Grounding, Prompt, Sampling, TextPiece
 from tests.contract.generation.suite import WAIT_S, GeneratorRig, GeneratorSuite, collected, text_of
 from tests.unit.orchestrator.embedders import BrokenEmbedder, WordEmbedder
 from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
@@ -105,6 +106,17 @@ async def test_the_documents_own_reference_marks_do_not_cite(generator):
     text = "Tesla was born in Smiljan in `1856.[2][14]"
     events = await answered(generator, ask("Where was Tesla born?", [passage(1, text)]))
     assert events[0].text == "Tesla was born in Smiljan in 1856. [1]"
+
+
+async def test_code_is_said_as_code_and_its_marker_has_its_own_line(generator):
+    source = passage(1, "```py\nhandlers[1](event)\nreturn handlers[2]\n```", start_char=9)
+    events = await answered(generator, ask("Which event goes to the handlers?", [source]))
+    assert text_of(events) == "```\nhandlers[1](event)\nreturn handlers[2]\n```\n[1]"
+    stream = CitationStream([source])
+    [citation] = [each.citation for each in stream.push(text_of(events)) if isinstance(each, CitationAdded)]
+    assert citation.quote == "handlers[1](event)\nreturn handlers[2]"
+    assert (stream.text, stream.cited_markers) == (text_of(events), (1,))
+    assert assess("Which event?", stream.text, [source], FinishReason.STOP) is Grounding.SUPPORTED
 
 
 async def test_the_answer_stays_within_max_tokens_but_says_one_sentence(generator):

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.aloud import said_aloud
 from orchestrator.evidence import MAX_SOURCES, SHORTLIST, candidates, read
 from orchestrator.grounding import is_answerable
-from orchestrator.lines import PassageLines, said_aloud
+from orchestrator.lines import PassageLines
 from orchestrator.questions import Kind, answer_sign, kind_of
 from orchestrator.words import content_stems, words
 from tests.unit.orchestrator.passages import AMAZON, TESLA, passage
@@ -240,7 +241,13 @@ def test_a_line_that_repeats_the_title_answers_nothing(titles):
         ("Known since 1990.[12] And [3, 4] more.", "Known since 1990. And more."),
         ("Set `a[x]` to `b`.", "Set `a[x]` to `b`."),
         ("A lone ` tick.", "A lone tick."),
-        ("```make up```", "make up"),
+        ("```make up```", "`make up`"),
+        ("The score lies in [0, 100].", "The score lies in [0, 100]."),
+        ("Use `argv[1]` or ``a[2]`` [3].", "Use `argv[1]` or `a[2]` ."),
+        ("Call `__init__` first, **then `a**b**c`**.", "Call `__init__` first, then `a**b**c`."),
+        ("Edit __init__.py and 2**10**3.", "Edit __init__.py and 2**10**3."),
+        ("Run `handlers[name](event)` and a lone ` x[0].", "Run `handlers[name](event)` and a lone x[0]."),
+        ("这是**重要**的。", "这是重要的。"),
         ("| cache | a miss | flagged |", "cache: a miss; flagged"),
         ("| alone |", "alone"),
         ("## 4.2.0 of #12", "4.2.0 of #12"),
@@ -260,3 +267,12 @@ def test_hostile_repetition_is_read_in_no_time(text):
     read("What is x?", [passage(1, f"Head\n{text}\n{text}")])
     said_aloud(text)
     assert time.process_time() - started < 1.0  # milliseconds in fact; minutes when a pattern backtracks
+
+
+CODE = "```py\nx = a[0] + a[1]\n\nhandlers[name](event)\ny = b[2]\n```\nPlain words after handlers."
+
+
+def test_the_lines_of_a_fenced_block_are_said_as_the_code_they_are():
+    assert best("What is a[0] + a[1]?", CODE) == "`x = a[0] + a[1]`"
+    assert best("Which event handlers name?", CODE) == "```\nhandlers[name](event)\ny = b[2]\n```"
+    assert best("Which words are plain?", CODE) == "Plain words after handlers."
