@@ -5,16 +5,19 @@ Rule 1: every word stays. What goes: wrapped lines, headings' marks, emphasis, l
         interval or an index, never a reference.
 Rule 2: code is said as it stands, and as code: between backticks or fences its "[1]" is an index for
         orchestrator.citations too.
+Rule 3: a list keeps a line for each of its items, with their signs.
 """
 
 from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from textwrap import dedent
 
-__all__ = ["FENCES", "TABLE_ROW", "Form", "said_aloud", "without_comments"]
+from orchestrator.listings import FENCED, ITEM
 
-FENCES = ("```", "~~~")
+__all__ = ["TABLE_ROW", "Form", "said_aloud", "without_comments"]
+
 TABLE_ROW = re.compile(r"\|.*\|\s*", re.DOTALL)
 _REFERENCE = re.compile(r"\[\s*[1-9]\d{0,2}(?:\s*,\s*[1-9]\d{0,2})*\s*\]")
 _MARK = re.compile(r"\A\s*#{1,6}\s+")
@@ -27,6 +30,8 @@ _EMPHASIS = re.compile(
 _CELL_BREAK = re.compile(r"(?<!\\)\|")
 _SPAN = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 _KEPT = re.compile("\0(\\d+)\0")  # where a span of code was: no document holds the sign NUL
+_FIRST_PART = re.compile(r"(?:[ \t]*\n)+[ \t]*(?:[-*+\u2022][ \t]|\d{1,3}[.)][ \t]|```|~~~)")
+_SIGNS = str.maketrans("+*", "--")
 
 
 class Form(Enum):
@@ -34,11 +39,13 @@ class Form(Enum):
 
     SENTENCE = auto()
     CODE = auto()  # lines of a fenced block, without the fences
+    LISTING = auto()  # an introduction with the list or the block of code it introduces
 
 
 def said_aloud(text: str, form: Form = Form.SENTENCE) -> str:
     """A quoted text as a reader of plain text wants it; every word of it stays."""
-    return _code_aloud(text) if form is Form.CODE else _sentence_aloud(text)
+    said = {Form.SENTENCE: _sentence_aloud, Form.CODE: _code_aloud, Form.LISTING: _listing_aloud}
+    return said[form](text)
 
 
 def without_comments(text: str) -> str:
@@ -67,6 +74,22 @@ def _code_aloud(text: str) -> str:
     if "\n" not in text and "`" not in text:
         return f"`{text}`"
     return f"```\n{text.replace('```', '')}\n```"
+
+
+def _listing_aloud(text: str) -> str:
+    first = _FIRST_PART.search(text)
+    position = first.start() if first else len(text)
+    said, margin = [_sentence_aloud(text[:position])], None
+    while (part := FENCED.match(text, position) or ITEM.match(text, position)) is not None:
+        position = part.end()
+        indent = len(part["indent"].expandtabs())
+        margin = indent if margin is None else min(margin, indent)
+        if part.re is FENCED:
+            said.append(f"```{part['language']}\n{dedent(part['code']).replace('```', '')}\n```")
+        else:
+            sign = part["sign"].translate(_SIGNS)
+            said.append(f"{' ' * (indent - margin)}{sign} {_sentence_aloud(part['said'])}")
+    return "\n".join(said)
 
 
 def _row_aloud(text: str) -> str:

@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.listings import listings
 from orchestrator.quotes import Quoter
 from orchestrator.sentences import sentences
 from orchestrator.types import AnswerDelta, CitationAdded, Source
@@ -133,7 +134,7 @@ class CitationStream:
         return f"[{tail.lstrip(' ')}"
 
     def _cite(self, number: int, out: _Outbox) -> None:
-        citation = self._quoters[number].citation_for(_last_sentence(self._claim))
+        citation = self._quoters[number].citation_for(_last_claim(self._claim))
         quotes = self._quotes.setdefault(number, [])
         if not any(start <= citation.start_char and citation.end_char <= end for start, end in quotes):
             quotes.append((citation.start_char, citation.end_char))
@@ -220,6 +221,11 @@ def _is_complete(held: str) -> bool:
     return _COMPLETE.fullmatch(held.removeprefix(" ")) is not None
 
 
-def _last_sentence(text: str) -> str:
-    said = [text[span.start : span.end] for span in sentences(text)]
-    return next((each for each in reversed(said) if any(map(str.isalnum, each))), said[-1] if said else "")
+def _last_claim(text: str) -> str:
+    """The last sentence that has a word, or the list it belongs to, introduction included."""
+    said = [(span.start, span.end) for span in sentences(text)]
+    if not said:
+        return ""
+    start, end = next((each for each in reversed(said) if any(map(str.isalnum, text[slice(*each)]))), said[-1])
+    whole = (listing for listing in listings(text) if listing[0] <= start and end <= listing[1])
+    return text[slice(*next(whole, (start, end)))]

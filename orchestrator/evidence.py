@@ -32,6 +32,7 @@ LEXICAL_WEIGHTS = (5.07, 2.17, 1.28, 1.50, 2.12, 3.08, 1.62)
 HYBRID_WEIGHTS = (4.06, 1.73, 1.50, 1.75, 1.48, 2.47, 1.67)
 COSINE_WEIGHT = 3.94
 SCRAP_PENALTY = 1.0  # about what a quarter of the question's words is worth
+TELLS = 4  # content words beyond the question's: "follow these steps" has two
 _COSINE_DROP = 0.3  # a passage further below the best is simply "far"
 
 
@@ -47,6 +48,7 @@ class Evidence:
     features: tuple[float, ...] = ()
     penalty: float = 0.0
     form: Form = Form.SENTENCE
+    is_empty: bool = False  # it announces what is not in its passage, and tells next to nothing itself
 
     def score(self, cosine: float | None) -> float:
         """Comparable within one question only."""
@@ -61,8 +63,12 @@ class Evidence:
 
     @property
     def embed_text(self) -> str:
-        """What its meaning is taken from: "In Smiljan." says little without the question above it."""
-        return f"{self.lead} {self.text}".strip()
+        """What its meaning is taken from: "In Smiljan." says little without the question above it.
+
+        Of a list the introduction: its items have each a meaning of their own, and many drown what they are.
+        """
+        said = self.text.split("\n", 1)[0] if self.form is Form.LISTING else self.text
+        return f"{self.lead} {said}".strip()
 
     @property
     def word_count(self) -> int:
@@ -114,7 +120,7 @@ class Reading:
 def read(question: str, sources: Sequence[Source]) -> Reading:
     """Find the sentences that may answer; 1-3 ms for five passages of 1,000 characters."""
     found, signals = candidates(question, sources)
-    ordered = sorted(found, key=lambda one: -one.score(None))
+    ordered = sorted(_saying_something(found), key=lambda one: -one.score(None))
     reading = Reading(_distinct(ordered), signals)
     return replace(reading, shortlist=_likely(reading.ranked(None)))
 
@@ -136,6 +142,7 @@ def candidates(question: str, sources: Sequence[Source]) -> tuple[list[Evidence]
             features=asked.features(passage, line, weights, best_cosine),
             penalty=0.0 if line.is_prose else SCRAP_PENALTY,
             form=line.form,
+            is_empty=line.is_empty and asked.hears_little(line),
         )
         for passage, line in found
         if asked.may_be_answered_by(line)
@@ -169,6 +176,10 @@ class _Asked:
             return True
         return line.can_answer and (line.is_prose or not line.stems <= self.everything)
 
+    def hears_little(self, line: Line) -> bool:
+        """Whether the line repeats the question; "In his article X, published in 1937, he stated:" tells a lot."""
+        return len(content_stems(line.words) - self.everything) < TELLS
+
     def weights(self, lines: Sequence[frozenset[str]]) -> dict[str, float]:
         """What each question stem tells one line from another: 0 when no line has it, they sum to 1."""
         counts = {stem: sum(stem in line for line in lines) for stem in self.stems}
@@ -189,7 +200,7 @@ class _Asked:
             _covered(weights, passage.stems),
             1 / passage.rank,
             0.0 if cosine is None else max(cosine - best_cosine, -_COSINE_DROP),
-            answer_sign(self.kind, line.words, self.stems),
+            answer_sign(self.kind, line.words + line.listed, self.stems),
         )
 
     def signals(self, passages: Sequence[PassageLines]) -> Signals:
@@ -207,6 +218,12 @@ class _Asked:
         )
 
 
+def _saying_something(found: list[Evidence]) -> list[Evidence]:
+    """Without what only announces, unless nothing else shares a word with the question, by itself or by its lead."""
+    telling = [one for one in found if not one.is_empty]
+    return telling if any(one.features[0] + one.features[2] > 0 for one in telling) else found
+
+
 def _distinct(ordered: Sequence[Evidence]) -> tuple[Evidence, ...]:
     """The first SHORTLIST that differ; chunks overlap, and a sentence cut by its chunk yields to the whole one."""
     kept: list[Evidence] = []
@@ -214,7 +231,7 @@ def _distinct(ordered: Sequence[Evidence]) -> tuple[Evidence, ...]:
         twin = next((index for index, other in enumerate(kept) if _is_twin(one, other)), None)
         if twin is None:
             kept.append(one)
-        elif one.end - one.start > kept[twin].end - kept[twin].start:
+        elif _is_wholer(one, kept[twin]):
             kept[twin] = one
     return tuple(kept[:SHORTLIST])
 
@@ -235,6 +252,15 @@ def _is_twin(one: Evidence, other: Evidence) -> bool:
         first, second = one.source.start_char, other.source.start_char
         return first + one.start < second + other.end and second + other.start < first + one.end
     return one.stems == other.stems and one.text == other.text
+
+
+def _is_wholer(one: Evidence, other: Evidence) -> bool:
+    """A list does not replace its item, nor an item its list: the better one stays. Nor the outer list the inner."""
+    if Form.LISTING in {one.form, other.form}:
+        starts = (each.source.start_char + each.start for each in (one, other))
+        if one.form is not other.form or len(set(starts)) > 1:
+            return False
+    return one.end - one.start > other.end - other.start
 
 
 def _covered(weights: Mapping[str, float], stems: frozenset[str]) -> float:

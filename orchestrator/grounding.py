@@ -18,10 +18,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from orchestrator.citations import Marker, find_markers
 from orchestrator.evidence import Signals
 from orchestrator.identifiers import missing, names_another
+from orchestrator.listings import listings
 from orchestrator.names import names_missing
 from orchestrator.sentences import sentences
 from orchestrator.types import FinishReason, Grounding, Source
@@ -102,15 +104,22 @@ def assess(question: str, text: str, sources: Sequence[Source], finish_reason: F
 
 
 def _statements(text: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Each sentence without its markers, and the numbers it cites, whether they stand before its full stop or after."""
+    """Each sentence without its markers, and the numbers it cites, whether they stand before its full stop or after.
+
+    A marker at the end of a list that has no other is its introduction's and every item's.
+    """
     markers = list(find_markers(text))
     bare = _blanked(text, markers)
     spans = [span for span in sentences(bare) if bare[span.start : span.end].strip("`~")]  # a fence says nothing
-    for index, span in enumerate(spans):
-        until = spans[index + 1].start if index + 1 < len(spans) else len(text)
-        cited = tuple(marker.number for marker in markers if span.start <= marker.start < until)
-        if bare[span.start : span.end].strip():
-            yield bare[span.start : span.end], cited
+    edges = [*(span.start for span in spans), len(text)]
+    cited = [
+        tuple(marker.number for marker in markers if start <= marker.start < until) for start, until in pairwise(edges)
+    ]
+    for start, end in listings(bare):
+        held = [index for index, span in enumerate(spans) if start <= span.start < end]
+        if not any(cited[index] for index in held[:-1]):  # one marker closes the list: each item is judged by it
+            cited = [cited[held[-1]] if index in held else one for index, one in enumerate(cited)]
+    yield from ((bare[span.start : span.end], one) for span, one in zip(spans, cited, strict=True))
 
 
 def _blanked(text: str, markers: Sequence[Marker]) -> str:

@@ -2,17 +2,20 @@
 
 Rule 1: a heading, a question, a table's head or a comment answers nothing, but the first three speak for what stands
         under them. A heading with a date tells when, as those of change logs and minutes do.
-Rule 2: what stands in a fenced block is code. The fences themselves, and what they say of a language, are nothing.
+Rule 2: a sentence that ends in a colon answers together with the list or the code it introduces; what it shares with
+        the question is its own, so that a single item may be the better answer.
+Rule 3: what stands in a fenced block is code. The fences themselves, and what they say of a language, are nothing.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embedding.unspaced import is_unspaced
-from orchestrator.aloud import FENCES, TABLE_ROW, Form, without_comments
-from orchestrator.sentences import Sentence, sentences
+from orchestrator.aloud import TABLE_ROW, Form, without_comments
+from orchestrator.listings import announces, listing_end
+from orchestrator.sentences import FENCE_LINE, Sentence, sentences
 from orchestrator.types import Source
 from orchestrator.words import Word, words
 
@@ -30,6 +33,7 @@ _BLANK_AFTER = re.compile(r"[ \t]*\n[ \t]*\n\s*\S")
 LOOK_BACK_CHARS = 200  # more blanks than that before a line are as good as a blank line
 _MIN_PROSE_WORDS = 3  # "`--verbose`" names something and says nothing of it
 _STOPS = ".!\u2026"
+_CLOSES = re.compile(r"\s*\Z|[ \t]*\n[ \t]*\n")
 _MIN_RULE = 2  # signs; shorter ones are dashes
 TITLE_WORDS = 10  # longer lines without a full stop are sentences somebody did not finish
 
@@ -45,6 +49,8 @@ class Line:
         is_prose: False for a table's row, code, a line of a word or two, and a short line of its own: facts, or a
             heading without its markup.
         form: How it is said.
+        listed: What it introduces: said with it, and within `end`.
+        is_empty: It announces what is not here.
         tells_when: A heading that has a date: an answer to those who ask for one.
     """
 
@@ -58,6 +64,8 @@ class Line:
     is_prose: bool
     form: Form = Form.SENTENCE
     tells_when: bool = False
+    listed: tuple[Word, ...] = ()
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +99,18 @@ class PassageLines:
         before = context = frozenset(word.stem for word in words(f"{source.title} {source.section}"))
         lead, head = source.section, _NO_HEAD
         spans, lines = sentences(source.text), list[Line]()
-        is_code = False
+        is_code = _starts_in_code(source.text)
         for index, span in enumerate(spans):
             text = source.text[span.start : span.end]
-            is_fence = _is_fence(text)
+            is_fence = FENCE_LINE.fullmatch(text) is not None
             is_code = is_code != is_fence
             line_words = () if is_fence else tuple(words(text))
             stems = frozenset(word.stem for word in line_words)
-            is_head = _heads(source.text, span, spans[index + 1 : index + 2]) or _bare(text).casefold() in titles
+            end = span.end if is_code or span.is_heading else listing_end(source.text, span.start, span.end)
+            is_listing = end > span.end
+            is_head = not is_listing and (
+                _heads(source.text, span, spans[index + 1 : index + 2]) or _bare(text).casefold() in titles
+            )
             is_row = TABLE_ROW.fullmatch(text) is not None
             if not is_row:
                 head = _NO_HEAD
@@ -106,11 +118,16 @@ class PassageLines:
                 before, lead = head.stems, head.text  # of all rows, not of the first alone
             can_answer = bool(stems) and not is_head and bool(without_comments(text).strip())
             is_title = _stands_alone(source.text, span)
-            is_prose = not (is_title or is_row or is_code or _is_bare(text))
-            tells_when = is_head and text[-1] != "?" and _DATE.search(text) is not None
-            form = Form.CODE if is_code else Form.SENTENCE
+            is_prose = is_listing or not (is_title or is_row or is_code or _is_bare(text))
+            line = Line(span.start, end, line_words, stems, before, lead, can_answer, is_prose)
             lines.append(
-                Line(span.start, span.end, line_words, stems, before, lead, can_answer, is_prose, form, tells_when)
+                replace(
+                    line,
+                    form=Form.LISTING if is_listing else Form.CODE if is_code else Form.SENTENCE,
+                    tells_when=is_head and text[-1] != "?" and _DATE.search(text) is not None,
+                    listed=tuple(words(source.text[span.end : end])),
+                    is_empty=not (is_listing or is_code) and announces(text),
+                )
             )
             if is_row and is_head:
                 head = _Head(stems, _bare(text))
@@ -154,9 +171,13 @@ def _stands_alone(text: str, span: Sentence) -> bool:
     return above is not None and _BLANK_AFTER.match(text, span.end) is not None
 
 
-def _is_fence(text: str) -> bool:
-    """The first or the last line of a block of code; "```make up```" is a span of it."""
-    return text.startswith(FENCES) and "\n" not in text and text[0] not in text.lstrip(text[0])
+def _starts_in_code(text: str) -> bool:
+    """Whether the passage was cut within a block: its first fence closes one. Only an opening one names a language."""
+    fences = list(FENCE_LINE.finditer(text))
+    named = next((index for index, fence in enumerate(fences) if fence[1]), None)
+    if named is not None:
+        return named % 2 == 1
+    return len(fences) % 2 == 1 and _CLOSES.match(text, fences[0].end()) is not None
 
 
 def _is_bare(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from orchestrator.listings import listings
 from orchestrator.sentences import Sentence, sentences
 from orchestrator.types import Citation, Source
 from orchestrator.words import content_stems, words
@@ -47,6 +48,12 @@ class Quoter:
     def _lines(self) -> list[tuple[Sentence, frozenset[str]]]:
         return [line for line in self._all if not line[0].is_heading] or self._all
 
+    @cached_property
+    def _listings(self) -> list[tuple[Sentence, frozenset[str]]]:
+        """Introductions with what they introduce: quoted as one where they were said as one."""
+        text = self._source.text
+        return [(Sentence(start, end), content_stems(words(text[start:end]))) for start, end in listings(text)]
+
     @property
     def _heads(self) -> list[tuple[Sentence, frozenset[str]]]:
         return [line for line in self._all if line[0].is_heading]
@@ -59,6 +66,9 @@ class Quoter:
                 return head.start, head.end
         best = max(range(len(self._lines)), key=lambda index: (_agreement(claim, self._lines[index][1]), -index))
         first = last = best
+        listed = max(self._listings, key=lambda each: _agreement(claim, each[1]), default=self._lines[best])
+        if self._listings and 0.0 < _agreement(claim, listed[1]) >= _agreement(claim, self._lines[best][1]):
+            return listed[0].start, listed[0].end
         covered = claim & self._lines[best][1]
         if covered and len(covered) < ENOUGH_COVERED * len(claim):
             first, last = self._widened(best, claim - covered)

@@ -31,7 +31,8 @@ _FINISHED = re.compile(r"""[.!?…:;|。！？：]["'”’)\]»*_`]*[ \t]*\Z"""
 # "name: value", as the rows of read tables, settings and mail headers are written; "<time> message", as logs are.
 _FIELD = re.compile(r"[ \t]*[^\s:;|][^:;|\n]{0,59}:(?=[ \t]|$)", re.MULTILINE)
 _TIMED = re.compile(r"[ \t]*\[?\d{4}-\d\d-\d\d[T \]]")
-_FENCE = re.compile(r"[ \t]*(?:```[^`\n]*|~~~[^~\n]*)(?=\n)")  # alone on its line: neither code nor prose
+# Alone on its line, it is neither code nor prose; what it says is a language. More than three tildes underline a title.
+FENCE_LINE = re.compile(r"^[ \t]*(?:`{3,}|~~~(?!~))[ \t]*([^`~\n]*)$", re.MULTILINE)
 _LAST_SIGNS = 8  # of a line: its stop, and what closes with it
 _LINE_END = re.compile(r"\n[ \t]*(?=\n)|\n")
 # The stop, what closes with it, and the reference marks some texts put there (".[12]", ".:121,154").
@@ -98,7 +99,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
         is_blank = text[match.end() : match.end() + 1] == "\n" or text[start : match.start()].strip() == ""
         line = text.rfind("\n", start, match.start()) + 1 or start
         heads_next = _STRUCTURE.match(text, match.end()) is not None or _is_numbered(text, start, match)
-        stands_alone = _HEADING.match(text, line, match.start()) or _FENCE.match(text, line)
+        stands_alone = _HEADING.match(text, line, match.start()) or FENCE_LINE.match(text, line)
         if is_blank or heads_next or stands_alone or _are_records(text, line, match.end()):
             yield start, match.start()
             start = match.end()

@@ -1,6 +1,7 @@
 """Answers with the sources' own sentences: no model, no network, the same words for the same passages every time.
 
-Rule 1: every sentence said is in its source, word for word (wrapped lines joined), and carries its marker.
+Rule 1: every sentence said is in its source, word for word (wrapped lines joined), and carries its marker. A list or a
+        block of code that a sentence introduces is said with it, under one marker.
 Rule 2: first words first: sentences are chosen by words alone, at most SHORTLIST of them are embedded together with the
         question, and the first goes out before the next is chosen.
 Rule 3: more than one sentence only while the belief that the answer has been said is below SAID_ENOUGH, and only
@@ -24,7 +25,6 @@ from chassis.budget import Budget
 from chassis.errors import DeadlineExceeded, EmbedderUnavailable
 from embedding.ports import Embedder
 from orchestrator import evidence, grounding
-from orchestrator.aloud import FENCES
 from orchestrator.evidence import Evidence, Reading
 from orchestrator.grounding import NOT_FOUND_TEXT, asks_for_another, is_answerable
 from orchestrator.ports import TokenCounter
@@ -99,9 +99,10 @@ class ExtractiveGenerator:
             yield TextPiece(NOT_FOUND_TEXT)
             yield self._end(FinishReason.NOT_FOUND, self._counter.count(NOT_FOUND_TEXT))
             return
-        tokens = 0
+        tokens, last = 0, ""
         for number, sentence in enumerate(_chosen(reading, cosines)):
-            piece = f"{' ' if number else ''}{_marked(sentence)}"
+            piece = _joined(last, sentence)
+            last = piece
             cost = self._counter.count(piece)
             if number and tokens + cost > sampling.max_tokens:
                 yield self._end(FinishReason.LENGTH, tokens)
@@ -126,11 +127,12 @@ class ExtractiveGenerator:
         return GenerationEnd(reason, prompt_tokens=0, completion_tokens=tokens, is_estimate=self._counter.is_estimate)
 
 
-def _marked(sentence: Evidence) -> str:
-    """With its marker; a fence that closes code has its line to itself."""
+def _joined(last: str, sentence: Evidence) -> str:
+    """The sentence as it goes on after `last`, with its marker. Lists, code and the fence that ends it stand apart."""
     text = sentence.text
-    gap = "\n" if text.endswith(FENCES) else " "
-    return f"{text}{gap}[{sentence.source.marker}]"
+    joint = "\n\n" if "\n" in last or "\n" in text else " "
+    gap = "\n" if text.endswith("```") else " "
+    return f"{joint if last else ''}{text}{gap}[{sentence.source.marker}]"
 
 
 def _finds_nothing(prompt: Prompt, reading: Reading, cosines: Sequence[float] | None) -> bool:

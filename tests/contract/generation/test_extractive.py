@@ -11,6 +11,7 @@ from chassis.errors import DeadlineExceeded, EmbedderUnavailable
 from orchestrator.citations import CitationStream
 from orchestrator.generation.extractive import MAX_SENTENCES, ExtractiveGenerator
 from orchestrator.grounding import NOT_FOUND_TEXT, assess
+from orchestrator.listings import MAX_LISTING_CHARS
 from orchestrator.types import CitationAdded, FinishReason, Grounding, Prompt, Sampling, TextPiece
 from tests.contract.generation.suite import WAIT_S, GeneratorRig, GeneratorSuite, collected, text_of
 from tests.unit.orchestrator.embedders import BrokenEmbedder, WordEmbedder
@@ -117,6 +118,102 @@ async def test_code_is_said_as_code_and_its_marker_has_its_own_line(generator):
     assert citation.quote == "handlers[1](event)\nreturn handlers[2]"
     assert (stream.text, stream.cited_markers) == (text_of(events), (1,))
     assert assess("Which event?", stream.text, [source], FinishReason.STOP) is Grounding.SUPPORTED
+
+
+METHODS = "We accept the following payment methods:\n\n- Visa\n* PayPal\n- SEPA\n\nRefunds take ten days."
+STEPS = (
+    "Read this. To reset the router, follow these steps:\n1. Hold the **red** button for 10 seconds. Do not let go.\n"
+    "2. Wait until the lamp\n   blinks:\n   ```\n   ***\n   ```\n3. Release it.\nCall us when it fails.\n\nGoodbye."
+)
+CODE = (
+    "# Set-up\nInstall the agent with:\n\n"
+    "```sh\npip install agent\nagent run a[0]\n\nagent run a[1]\n```\n\nThen log in."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "said", "quote"),
+    [
+        (
+            "Which payment methods do you accept?",
+            METHODS,
+            "We accept the following payment methods:\n- Visa\n- PayPal\n- SEPA [1]",
+            METHODS.removesuffix("\n\nRefunds take ten days."),
+        ),
+        (
+            "How do I reset the router?",
+            STEPS,
+            "To reset the router, follow these steps:\n1. Hold the red button for 10 seconds. Do not let go.\n"
+            "2. Wait until the lamp blinks:\n```\n***\n```\n3. Release it. Call us when it fails. [1]",
+            STEPS.removeprefix("Read this. ").removesuffix("\n\nGoodbye."),
+        ),
+        (
+            "How do I install the agent?",
+            CODE,
+            "Install the agent with:\n```sh\npip install agent\nagent run a[0]\n\nagent run a[1]\n```\n[1]",
+            CODE.removeprefix("# Set-up\n").removesuffix("\n\nThen log in."),
+        ),
+        (
+            "支持哪些支付方式？",  # noqa: RUF001 - the sign Chinese questions end in
+            "我们支持以下支付方式：\n- 支付宝\n- 微信支付",  # noqa: RUF001 - the colon Chinese uses
+            "我们支持以下支付方式：\n- 支付宝\n- 微信支付 [1]",  # noqa: RUF001
+            "我们支持以下支付方式：\n- 支付宝\n- 微信支付",  # noqa: RUF001
+        ),
+        (
+            "What are the requirements?",
+            "Requirements:\n- Python 3.12\n  - or 3.13\n- a disk",
+            "Requirements:\n- Python 3.12\n  - or 3.13\n- a disk [1]",
+            "Requirements:\n- Python 3.12\n  - or 3.13\n- a disk",
+        ),
+    ],
+)
+async def test_what_a_colon_introduces_is_said_and_quoted_with_its_introduction(question, text, said, quote):
+    source = passage(1, text, start_char=9)
+    events = await answered(ExtractiveGenerator(None), ask(question, [source]))
+    assert events[0].text == said
+    stream = CitationStream([source])
+    [citation] = [each.citation for each in stream.push(said) if isinstance(each, CitationAdded)]
+    assert citation.quote == quote == text[citation.start_char - 9 : citation.end_char - 9]
+    assert (stream.text, stream.cited_markers) == (said, (1,))
+    assert assess(question, said, [source], FinishReason.STOP) is Grounding.SUPPORTED
+
+
+async def test_an_item_answers_alone_who_asks_for_it(generator):
+    source = passage(
+        1, "To reset the router:\n1. Hold the reset button for 10 seconds.\n2. Wait until the lamp blinks."
+    )
+    events = await answered(generator, ask("For how many seconds do I hold the reset button?", [source]))
+    assert events[0].text == "Hold the reset button for 10 seconds. [1]"
+
+
+async def test_of_a_long_list_whole_items_are_said_and_no_more_than_its_bound(generator):
+    items = [f"- Card {number} of the bank in the town of Number {number}" for number in range(60)]
+    source = passage(1, "\n".join(["We accept the following payment cards:", *items]))
+    events = await answered(generator, ask("Which payment cards do you accept?", [source]))
+    said = events[0].text.removesuffix(" [1]")
+    assert MAX_LISTING_CHARS - len(items[-1]) - 2 < len(said) <= MAX_LISTING_CHARS
+    assert said.split("\n")[1:] == items[: said.count("\n")]
+
+
+async def test_an_introduction_cut_from_its_list_is_no_answer_where_there_is_one(generator):
+    cut = passage(1, "We accept the following payment methods:")
+    told = passage(2, "Pay with Visa or SEPA.")
+    question = "Which payment methods do you accept?"
+    assert text_of(await answered(generator, ask(question, [cut, told]))) == f"{told.text} [2]"
+    whole = passage(3, f"{cut.text}\n- Visa", document_id="doc-1", start_char=0)
+    assert text_of(await answered(generator, ask(question, [cut, whole]))) == f"{whole.text} [3]"
+
+
+async def test_a_sentence_that_tells_something_before_its_colon_may_answer(generator):
+    text = f'{TESLA} In his article "A Machine to End War", published in 1937, Tesla stated:'
+    events = await answered(generator, ask("Which article was published in 1937?", [passage(1, text)]))
+    assert "A Machine to End War" in text_of(events)
+
+
+async def test_a_sentence_after_a_list_stands_apart_from_it():
+    source = passage(1, "Tesla moved to two towns:\n- Paris\n- Prague\n\nTesla moved to the town of Graz.")
+    text = text_of(await answered(ExtractiveGenerator(None), ask("Where was Tesla moved?", [source])))
+    assert "Tesla moved to two towns:\n- Paris\n- Prague [1]" in text.split("\n\n")
 
 
 async def test_the_answer_stays_within_max_tokens_but_says_one_sentence(generator):

@@ -276,3 +276,20 @@ def test_the_lines_of_a_fenced_block_are_said_as_the_code_they_are():
     assert best("What is a[0] + a[1]?", CODE) == "`x = a[0] + a[1]`"
     assert best("Which event handlers name?", CODE) == "```\nhandlers[name](event)\ny = b[2]\n```"
     assert best("Which words are plain?", CODE) == "Plain words after handlers."
+
+
+def test_a_passage_cut_within_a_block_knows_what_is_code():
+    cut = "y = b[0]\n```\n\nThe x is plain.\n\n```py\nx = b[1]\n```\n\nThe y is plain."
+    assert best("Is x plain?", cut) == "The x is plain."
+    assert best("Which b has 0?", cut) == "`y = b[0]`"
+    assert best("Is x plain?", "y = b[0]\n```\n\nThe x is plain.") == "The x is plain."
+    assert best("Is x plain?", "About\n~~~~~\n\nThe x is plain.") == "The x is plain."
+    assert best("Is x plain?", "````md\ny\n````\nThe x is plain.") == "The x is plain."
+
+
+@pytest.mark.parametrize("end", ["- x\n" * 300, "\n" * 3000, "```\n" * 300, "- x\n```\n" * 200, "1. x\n" * 300])
+def test_a_colon_before_hostile_repetition_is_read_in_no_time(end):
+    started = time.process_time()
+    for one in read("What is x?", [passage(1, f"This is x:\n{end}y")]).shortlist:
+        assert one.text
+    assert time.process_time() - started < 1.0

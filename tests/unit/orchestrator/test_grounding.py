@@ -209,3 +209,16 @@ def test_hostile_repetition_is_judged_in_no_time(unit):
     started = time.process_time()
     assess("What is x?", text, SOURCES, FinishReason.STOP)
     assert time.process_time() - started < 2.0  # a tenth in fact; seven when every full stop is tried to the end
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Nikola Tesla was in:\n- New York in 1884\n- Smiljan in 1856 [1]", Grounding.SUPPORTED),
+        ("Nikola Tesla was in:\n- New York in 1884\n- Vienna in 1857\n- Smiljan in 1856 [1]", Grounding.PARTIAL),
+        ("Nikola Tesla was in:\n- New York in 1884 [1]\n- Smiljan in 1856\n- New York [1]", Grounding.PARTIAL),
+        ("Nikola Tesla was in:\n- New York in 1884\n- Smiljan in 1856", Grounding.PARTIAL),
+    ],
+)
+def test_the_one_marker_of_a_list_is_held_against_each_of_its_items(text, expected):
+    assert assess("Where was Tesla?", text, SOURCES, FinishReason.STOP) is expected
