@@ -14,7 +14,10 @@ ready() { kubectl --namespace "$1" wait deployment --all --for condition=Availab
 
 deploy/scripts/preflight.sh deploy
 apply "kubernetes-sigs/gateway-api/releases/download/v${GATEWAY_API_VERSION}/standard-install.yaml"
-istioctl install -y -f istio/mesh/install.yaml
+mesh=(-f istio/mesh/install.yaml)
+# Where GKE's nodes keep network plugins, and the quota without which their agent may not run in istio-system.
+[[ $overlay != gke ]] || mesh+=(--set values.global.platform=gke)
+istioctl install -y "${mesh[@]}"
 apply "cert-manager/cert-manager/releases/download/v${CERT_MANAGER_VERSION}/cert-manager.yaml"
 ready cert-manager # KServe's webhooks get their certificates from it
 apply "kedacore/keda/releases/download/v${KEDA_VERSION}/keda-${KEDA_VERSION}.yaml"

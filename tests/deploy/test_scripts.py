@@ -349,6 +349,15 @@ def test_control_planes_come_in_the_pinned_versions_and_certificates_before_who_
     assert machine.made("kubectl", "deployment/keda-operator", "KEDA_RESTRICT_SECRET_ACCESS=true")
 
 
+@pytest.mark.parametrize("overlay", ["kind", "gke"])
+def test_istio_is_told_that_it_is_on_gke(machine, overlay):
+    done = machine.run("install.sh", overlay, RELEASES="https://mirror.example")
+
+    assert done.returncode == 0, done.stderr
+    [install] = machine.made("istioctl", "install")
+    assert ("--set values.global.platform=gke" in install) is (overlay == "gke")
+
+
 def test_a_developers_cluster_is_built_made_filled_and_deployed_in_this_order(machine, monkeypatch):
     done = machine.run("dev.sh", "up", ENGINE="docker", WHEELS="none", REGISTRY="localhost")
 
