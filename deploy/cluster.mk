@@ -15,7 +15,7 @@ sbom: setup-dev ## List what is in the built images, as CycloneDX (dist/images/*
 gke-cluster: ## Make a GKE cluster with private nodes, its network and its registry
 	@deploy/scripts/gke.sh cluster
 
-gke-autopilot: ## The same with Autopilot: no node pools to look after
+gke-autopilot: ## A cluster without node pools to look after; gke-deploy does not work on it (deploy/README.md)
 	@deploy/scripts/gke.sh autopilot
 
 gke-gpu: ## Add the pool of L4 nodes, 0 to 3, that come and go with the model

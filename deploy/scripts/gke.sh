@@ -65,6 +65,7 @@ autopilot() {
         cloud container clusters create-auto "$CLUSTER_NAME" "${options[@]}"
     fi
     credentials
+    say "an Autopilot cluster refuses Istio's node agent: the mesh cannot run on it (deploy/README.md)"
 }
 
 gpu() {

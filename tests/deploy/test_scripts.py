@@ -186,8 +186,10 @@ def test_what_exists_is_not_created_again(machine):
 
 
 def test_autopilot_makes_no_pools(machine):
-    assert machine.run("gke.sh", "autopilot").returncode == 0
+    done = machine.run("gke.sh", "autopilot")
 
+    assert done.returncode == 0
+    assert "the mesh cannot run on it" in done.stderr
     assert len(machine.made("clusters", "create-auto", "mesh")) == 1
     assert machine.made("node-pools") == []
 
