@@ -30,7 +30,7 @@ kubectl apply --server-side --force-conflicts --namespace argo-rollouts \
 if [[ $overlay == kind ]]; then # GKE has its own
     apply "kubernetes-sigs/metrics-server/releases/download/v${METRICS_SERVER_VERSION}/components.yaml"
     # KinD's kubelets sign their own certificates.
-    kubectl --namespace kube-system patch deployment metrics-server --type merge --patch \
+    kubectl --namespace kube-system patch deployment metrics-server --type strategic --patch \
         '{"spec":{"template":{"spec":{"containers":[{"name":"metrics-server","args":["--cert-dir=/tmp","--secure-port=10250","--kubelet-preferred-address-types=InternalIP","--kubelet-use-node-status-port","--metric-resolution=15s","--kubelet-insecure-tls"]}]}}}}'
 fi
 for namespace in keda kserve argo-rollouts; do ready "$namespace"; done
