@@ -181,3 +181,17 @@ def test_every_port_that_prometheus_scrapes_takes_plaintext_for_that_and_no_othe
         for port in to["operation"]["ports"]
     }
     assert unauthenticated == {port: ["/metrics"] for port in scraped}
+
+
+def test_whoever_acts_as_an_account_of_googles_is_bound_to_it_by_what_the_page_says():
+    page = (DEPLOY / "README.md").read_text()
+    told = set(re.findall(r"^bind ([\w-]+) [A-Z-]+ roles/", page, re.MULTILINE))
+    accounts = {
+        document["metadata"]["name"]: account
+        for document in built(DEPLOY / "overlays" / "gke")
+        if document["kind"] == "ServiceAccount"
+        and (account := document["metadata"].get("annotations", {}).get("iam.gke.io/gcp-service-account"))
+    }
+    assert set(accounts) == told == {"ingest", "triton"}
+    for name, account in accounts.items():
+        assert account.startswith(f"askmesh-{name}@"), "the page makes askmesh-NAME"
