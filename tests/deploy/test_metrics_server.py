@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from askmesh.rig.kubernetes import Kubernetes
 from tests.deploy.documents import Document
-from tests.deploy.test_scripts import Machine
+from tests.deploy.machine import Machine
 
 NAME = "metrics-server"
 IMAGE = "example/metrics-server:v0.9.0"
