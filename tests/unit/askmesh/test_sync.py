@@ -115,6 +115,15 @@ def test_a_stream_is_left_quietly_after_its_client(slow):
     events.close()
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """As on a terminal: what is started in the background by a script ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("listing", ["stream", "documents"])
 def test_an_interrupt_stops_the_call_and_is_seen_as_itself(slow, listing):
     def interrupt():
