@@ -18,6 +18,9 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 # As many calls as a replica works on at once (chassis' max_concurrency) and their stores; one more waits.
 MAX_CONNECTIONS: Final = 100
+# What a call ends with where Redis is not there. RuntimeError is a transport's that was closed under the driver (a
+# connection that broke while it was made sure of).
+FAILURES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
 MIN_SECRET_CHARS: Final = 16  # of what signs values in Redis: a shorter one can be found by trying
 
 

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from chassis.mirror import MARK_S, TTL_S, MirrorUnavailable, Reading
+from chassis.redis_client import FAILURES
 
 PREFIX: Final = "askmesh:mirror:1:"
 
@@ -98,5 +98,5 @@ def _keys(name: str) -> list[str]:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as exc:
+    except FAILURES as exc:
         raise MirrorUnavailable("the mirror did not answer") from exc

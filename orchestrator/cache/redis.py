@@ -27,10 +27,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from chassis.budget import Budget, Clock
 from chassis.errors import CacheUnavailable
+from chassis.redis_client import FAILURES
 from orchestrator.cache import redis_scripts as scripts
 from orchestrator.cache.redis_vectors import Neighbour, VectorIndex
 from orchestrator.cache.sealing import SCHEMA_VERSION, Record, SealBroken, Sealer, digest, vector_bytes
@@ -162,7 +163,7 @@ async def _translated(budget: Budget) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(budget.remaining_s()):
             yield
-    except (RedisError, OSError, TimeoutError) as exc:
+    except FAILURES as exc:
         raise CacheUnavailable("the answer cache did not answer") from exc
 
 

@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from chassis.redis_client import FAILURES
 from orchestrator.board import BoardUnavailable, Chunk, Heard, Over
 
 VERSION: Final = 1  # of what chunks hold
@@ -136,5 +136,5 @@ def _keys(flight: str, token: str) -> list[str]:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (RedisError, OSError, TimeoutError) as exc:
+    except FAILURES as exc:
         raise BoardUnavailable("the replicas' board did not answer") from exc

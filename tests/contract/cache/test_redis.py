@@ -234,6 +234,15 @@ async def test_an_answer_whose_name_redis_let_go_of_is_evicted_all_the_same(clie
     assert not await cache.evict("acme", "docs", "a-1", budget=budget())
 
 
+async def test_a_transport_that_is_closed_under_the_driver_is_a_cache_that_is_away(client, monkeypatch):
+    async def broken(_connection):
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(client.connection_pool, "ensure_connection", broken)
+    with pytest.raises(CacheUnavailable):
+        await over(client).get(KEY, budget=budget())
+
+
 async def test_a_name_that_was_forged_evicts_nothing(client):
     cache = over(client)
     await cache.put(KEY, answer("a-1"), budget=budget())
