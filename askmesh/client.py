@@ -27,6 +27,7 @@ from askmesh.importing import Import
 from askmesh.ingesting import Ingest
 from chassis import status
 from chassis.channel import open_channel
+from chassis.context import are_carried
 from chassis.errors import BackendUnavailable, InvalidRequest
 
 DEFAULT_TARGET = "127.0.0.1:50051"  # where `askmesh up` serves gRPC
@@ -56,7 +57,7 @@ class AsyncClient:
         token: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
-        if not (token.isascii() and token.isprintable()):  # gRPC would never begin the call, nor end it
+        if not are_carried(f"Bearer {token}"):
             raise InvalidRequest.field("token", "an API key or a JWT is printable ASCII, without line ends")
         self._collection = collection
         self._timeout_s = timeout_s

@@ -88,13 +88,14 @@ def accepted_variant(offered: str) -> str:
     return offered if _VARIANT.fullmatch(offered) else ""
 
 
-def accepted_credentials(offered: str) -> str:
-    """The authorization header when gRPC can carry it; one that it cannot would never begin a call, nor end it.
+def are_carried(credentials: str) -> bool:
+    """Whether gRPC carries them; what is no printable ASCII (a curly quote, a tab) never begins a call, nor ends it."""
+    return credentials.isascii() and credentials.isprintable() and len(credentials) <= MAX_CREDENTIALS_CHARS
 
-    Raises:
-        CredentialsInvalid: it is not printable ASCII (a curly quote, a tab), or too long.
-    """
-    if not (offered.isascii() and offered.isprintable()) or len(offered) > MAX_CREDENTIALS_CHARS:
+
+def accepted_credentials(offered: str) -> str:
+    """The authorization header when gRPC can carry it. Raises CredentialsInvalid."""
+    if not are_carried(offered):
         raise CredentialsInvalid(
             f"{CREDENTIALS_HEADER}: printable ASCII of at most {MAX_CREDENTIALS_CHARS} characters is expected"
         )
